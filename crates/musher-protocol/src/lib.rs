@@ -1,1 +1,9 @@
-//! Placeholder.
+//! The Nix worker protocol and the Nix serve protocol, both ends, as pure
+//! state machines: bytes and commands in, bytes and events out. Nothing here
+//! reads a clock, a file or a socket.
+//!
+//! [`wire`] has the primitives and the resumable decoder; [`types`] the values
+//! that both protocols carry.
+
+pub mod types;
+pub mod wire;
