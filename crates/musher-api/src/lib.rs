@@ -1,1 +1,14 @@
-//! Placeholder.
+//! The gRPC services between Musher's processes, generated from `proto/`.
+//! Holds no logic.
+
+/// What the coordinator is asked, over `control.sock`.
+pub mod coordinator {
+    #![expect(
+        missing_docs,
+        unused_qualifications,
+        clippy::wildcard_imports,
+        reason = "generated; the words are in the .proto file"
+    )]
+
+    tonic::include_proto!("musher.coordinator.v1");
+}
