@@ -3,7 +3,8 @@
 //! reads a clock, a file or a socket.
 //!
 //! [`wire`] has the primitives and the resumable decoder; [`types`] the values
-//! that both protocols carry.
+//! that both protocols carry, and `common` their encodings.
 
+mod common;
 pub mod types;
 pub mod wire;
