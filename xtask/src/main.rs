@@ -1,2 +1,44 @@
-//! Entry point.
-fn main() {}
+//! `cargo xtask`: the project's own tasks. Knows the command line and which
+//! module serves it, and nothing of how.
+
+mod apt;
+mod hosts;
+mod run;
+mod ui;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Development tasks of Musher.
+#[derive(Parser)]
+#[command(name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    Hosts(hosts::shell::HostsArgs),
+    #[command(hide = true)]
+    HostInit(hosts::init::InitArgs),
+}
+
+fn main() -> ExitCode {
+    match perform(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<()> {
+    match task {
+        Task::Hosts(args) => hosts::shell::run(&args),
+        Task::HostInit(args) => hosts::init::run(&args),
+    }
+}

@@ -1,0 +1,286 @@
+//! One test host: a Debian with a Nix store, nix-daemon and sshd of its own.
+//! Knows how to start and end it; what runs on it is its caller's business.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    base::{self, Base},
+    command::User,
+    init::READY,
+    processes,
+    room::Room,
+    ssh::{self, HostKey},
+    suite::Suite,
+};
+
+/// What a host is to be like.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    /// Its name, also its `hostname`.
+    pub(crate) name: String,
+    /// The Debian it runs, and so its Nix.
+    pub(crate) suite: Suite,
+    /// Lines of nix.conf beyond, or instead of, those every host has.
+    pub(crate) settings: Vec<(&'static str, String)>,
+}
+
+impl Spec {
+    /// A host called `name`, where only root is a trusted user.
+    pub(crate) fn new(name: impl Into<String>, suite: Suite) -> Self {
+        Self {
+            name: name.into(),
+            suite,
+            settings: Vec::new(),
+        }
+    }
+
+    /// The same with one more line in nix.conf.
+    #[must_use]
+    pub(crate) fn with(mut self, setting: &'static str, value: impl Into<String>) -> Self {
+        self.settings.push((setting, value.into()));
+        self
+    }
+}
+
+/// A running host. Dropping it ends every process in it and removes its files.
+pub(crate) struct Host {
+    spec: Spec,
+    ssh_port: u16,
+    host_key: HostKey,
+    unshare: Child,
+    // Init ends when this closes, should this process be killed.
+    _stdin: Option<ChildStdin>,
+    // As this machine numbers it.
+    init: u32,
+    _room: Room,
+    _base: Base,
+}
+
+impl Host {
+    /// Starts a host with nix-daemon and sshd running.
+    pub(crate) fn start(spec: Spec) -> Result<Self> {
+        let name = spec.name.clone();
+        Self::boot(spec).with_context(|| format!("cannot start the host `{name}`"))
+    }
+
+    fn boot(spec: Spec) -> Result<Self> {
+        let base = base::prepare(spec.suite)?;
+        let room = Room::make(&spec.name)?;
+        for directory in ["upper/etc/nix", "upper/etc/ssh", "work", "root", "nix"] {
+            fs::create_dir_all(room.path().join(directory)).context("cannot furnish the room")?;
+        }
+        let etc = room.path().join("upper/etc");
+        let ssh_port = free_port()?;
+        let host_key = HostKey::make(&etc.join("ssh/ssh_host_ed25519_key"))?;
+        for (file, text) in [
+            ("nix/nix.conf", nix_conf(&spec.settings)),
+            ("ssh/sshd_config", ssh::daemon_config(ssh_port)),
+            ("hosts", format!("127.0.0.1 localhost {}\n", spec.name)),
+            ("hostname", format!("{}\n", spec.name)),
+        ] {
+            fs::write(etc.join(file), text).with_context(|| format!("cannot write `{file}`"))?;
+        }
+        let (unshare, stdin) = start_init(&base, &room, &spec.name)?;
+        let mut host = Self {
+            init: unshare.id(),
+            spec,
+            ssh_port,
+            host_key,
+            unshare,
+            _stdin: stdin,
+            _room: room,
+            _base: base,
+        };
+        host.await_init()?;
+        host.start_service("nix-daemon", &["nix-daemon"])?;
+        host.start_service("sshd", &["/usr/sbin/sshd", "-D", "-e"])?;
+        host.await_services()?;
+        Ok(host)
+    }
+
+    fn await_init(&mut self) -> Result<()> {
+        let stdout = self.unshare.stdout.take().context("init has no stdout")?;
+        let mut line = String::new();
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .context("cannot hear from init")?;
+        if line.trim_end() != READY {
+            let ended = self.unshare.wait().context("cannot wait for init")?;
+            bail!("init ended with {ended}");
+        }
+        self.init = processes::only_child(self.unshare.id())?;
+        Ok(())
+    }
+
+    fn await_services(&self) -> Result<()> {
+        let socket = self.path("/nix/var/nix/daemon-socket/socket");
+        processes::wait_until("nix-daemon and sshd listen", || {
+            Ok(socket.exists() && ssh::greets(self.ssh_address()))
+        })
+        .with_context(|| {
+            let logs = ["nix-daemon", "sshd"]
+                .map(|name| self.service_log(name))
+                .concat();
+            format!(
+                "the services of `{}` are not up; they said: {logs}",
+                self.name()
+            )
+        })
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// The Debian it runs.
+    pub(crate) fn suite(&self) -> Suite {
+        self.spec.suite
+    }
+
+    /// Where its sshd listens.
+    pub(crate) fn ssh_address(&self) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.ssh_port)
+    }
+
+    /// What its sshd proves itself with.
+    pub(crate) fn host_key(&self) -> &HostKey {
+        &self.host_key
+    }
+
+    /// The process id of its init on this machine.
+    pub(super) fn init(&self) -> u32 {
+        self.init
+    }
+
+    /// A file of the host as this machine reaches it. `inside` is absolute.
+    pub(crate) fn path(&self, inside: &str) -> PathBuf {
+        Path::new("/proc")
+            .join(self.init.to_string())
+            .join("root")
+            .join(inside.trim_start_matches('/'))
+    }
+
+    /// Writes a file of the host, making the directories above it.
+    pub(crate) fn write(&self, inside: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        let path = self.path(inside);
+        let directory = path.parent().context("a file has a directory")?;
+        fs::create_dir_all(directory)
+            .and_then(|()| fs::write(&path, content))
+            .with_context(|| format!("cannot write `{inside}` on `{}`", self.name()))
+    }
+
+    /// Reads a text file of the host.
+    pub(crate) fn read(&self, inside: &str) -> Result<String> {
+        fs::read_to_string(self.path(inside))
+            .with_context(|| format!("cannot read `{inside}` on `{}`", self.name()))
+    }
+
+    /// Copies a program of this machine to the host.
+    pub(crate) fn install(&self, program: &Path, inside: &str) -> Result<()> {
+        fs::copy(program, self.path(inside))
+            .map(drop)
+            .with_context(|| {
+                format!(
+                    "cannot copy `{}` to `{inside}` on `{}`",
+                    program.display(),
+                    self.name()
+                )
+            })
+    }
+
+    /// Lets `key` log in as root, and as the user `build`.
+    pub(crate) fn authorize(&self, key: &ssh::ClientKey) -> Result<()> {
+        for user in [User::Root, User::Build] {
+            let home = user.home();
+            let file = format!("{home}/.ssh/authorized_keys");
+            self.write(&file, key.public())?;
+            crate::run::output(self.command(User::Root, "chown").args([
+                "-R",
+                user.name(),
+                &format!("{home}/.ssh"),
+            ]))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // With the first process of a pid namespace the kernel ends all of it
+        // before the wait returns; the mounts go with the last of them.
+        if self.init != self.unshare.id() {
+            processes::kill(self.init);
+        }
+        let _ = self.unshare.kill();
+        let _ = self.unshare.wait();
+    }
+}
+
+fn start_init(base: &Base, room: &Room, name: &str) -> Result<(Child, Option<ChildStdin>)> {
+    let this_program = env::current_exe().context("cannot find this program")?;
+    let mut unshare = Command::new("unshare")
+        .args([
+            "--mount",
+            "--propagation",
+            "private",
+            "--uts",
+            "--pid",
+            "--fork",
+            "--kill-child",
+        ])
+        .arg("--")
+        .arg(this_program)
+        .args(["host-init", "--name", name, "--base"])
+        .arg(base.path())
+        .arg("--room")
+        .arg(room.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start `unshare`")?;
+    let stdin = unshare.stdin.take();
+    Ok((unshare, stdin))
+}
+
+fn nix_conf(settings: &[(&'static str, String)]) -> String {
+    let common = [
+        ("build-users-group", "nixbld"),
+        ("sandbox", "true"),
+        ("sandbox-fallback", "false"),
+        ("sandbox-paths", "/bin /usr /lib /lib64"),
+        ("experimental-features", "nix-command flakes ca-derivations"),
+        ("substituters", ""),
+        ("builders", ""),
+        ("trusted-users", "root"),
+    ];
+    let mut text = String::new();
+    for (name, value) in common {
+        if settings.iter().all(|(own, _)| *own != name) {
+            text.push_str(&format!("{name} = {value}\n"));
+        }
+    }
+    for (name, value) in settings {
+        text.push_str(&format!("{name} = {value}\n"));
+    }
+    text
+}
+
+/// A loopback port nobody listens on. Someone may take it before sshd does;
+/// sshd then says so and the host does not start.
+fn free_port() -> Result<u16> {
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
+    Ok(listener
+        .local_addr()
+        .context("cannot find a free port")?
+        .port())
+}
