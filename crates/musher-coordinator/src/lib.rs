@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The daemon that decides: requests, fleet, attempts.
+
+pub mod config;
