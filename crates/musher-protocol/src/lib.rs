@@ -3,8 +3,8 @@
 //! reads a clock, a file or a socket.
 //!
 //! [`wire`] has the primitives and the resumable decoder; [`types`] the values
-//! that both protocols carry, and `common` their encodings.
+//! that both protocols carry, and `codec` their encodings.
 
-mod common;
+mod codec;
 pub mod types;
 pub mod wire;
