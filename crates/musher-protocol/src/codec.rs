@@ -1,20 +1,8 @@
-//! Encodings of the values that the worker and the serve protocol write the
-//! same way in every version, as methods of [`Decoder`](crate::wire::Decoder)
-//! and [`Encoder`](crate::wire::Encoder). Knows no message.
-//!
-//! ```text
-//! content address   = string, [text|fixed]:[r:|git:]algorithm:digest
-//! basic derivation  = count, (name, optional path, algorithm, hash)*,
-//!                     input paths, system, builder, arguments,
-//!                     count, (name, value)*
-//! build status      = u64, see `BuildStatus`
-//! hash output       = string, sha256:<digest>!<output name>
-//! realisation, old  = string, a JSON object
-//! realisation, new  = path, signatures
-//! ```
+//! The encodings of values that the worker and the serve protocol write in the
+//! same way, or in one of a few ways that the version picks. Knows no version
+//! and no message.
 
-mod build_status;
-mod content_address;
-mod derivation;
-mod realisation;
-mod realisation_json;
+pub(crate) mod basic_derivation;
+pub(crate) mod build_result;
+pub(crate) mod path_info;
+pub(crate) mod realisation;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use nix_derivation::{StoreDir, StorePath};
 
 use super::{DecodeError, Limits, Source};
+use crate::nar::Scanner;
 use crate::types::Text;
 
 /// Why the decoder of a complete message can never be left waiting.
@@ -38,6 +39,16 @@ impl Decoder {
     /// The store directory of this stream's paths.
     pub fn store_dir(&self) -> &StoreDir {
         &self.store_dir
+    }
+
+    /// The bytes it reads.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// What it accepts at most.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The stream offset, in bytes, of the next byte to be read.
@@ -190,6 +201,27 @@ impl Decoder {
         match self.source.take_some(most).await {
             Ok(bytes) => Ok(bytes),
             Err(_) => Err(self.error(field, offset, "more data", DecodeError::END)),
+        }
+    }
+
+    /// The next bytes of the NAR that `scanner` follows, at least one; at most
+    /// `most`, and none from behind its end.
+    pub async fn nar_chunk(
+        &mut self,
+        field: &'static str,
+        most: usize,
+        scanner: &mut Scanner,
+    ) -> Result<Bytes, DecodeError> {
+        let offset = self.offset();
+        let before = scanner.scanned();
+        let scan = |bytes: &[u8]| scanner.advance(&bytes[..bytes.len().min(most)]);
+        match self.source.take_scanned(scan).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) => {
+                let offset = (offset + error.offset).saturating_sub(before);
+                Err(self.error(field, offset, error.expected, error.found))
+            }
+            Err(_) => Err(self.error(field, offset, "more of a NAR", DecodeError::END)),
         }
     }
 

@@ -5,6 +5,7 @@
 //! only thing they ever wait for, so a session polls its decoder after each
 //! [`Source::push`] and needs neither a runtime nor a waker.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -20,7 +21,18 @@ struct Arrived {
     bytes: BytesMut,
     /// Bytes taken so far: the stream offset of `bytes[0]`.
     taken: u64,
+    /// How many bytes the decoder waits for; 0 while it does not wait.
+    wanted: usize,
     ended: bool,
+}
+
+impl Arrived {
+    /// Takes the first `count` bytes, which are here.
+    fn split(&mut self, count: usize) -> Bytes {
+        self.taken += count as u64;
+        self.wanted = 0;
+        self.bytes.split_to(count).freeze()
+    }
 }
 
 /// A handle on one direction of a byte stream.
@@ -43,6 +55,17 @@ impl Source {
         self.lock().bytes.len()
     }
 
+    /// Whether the decoder waits for bytes that have not arrived.
+    pub fn is_starving(&self) -> bool {
+        let arrived = self.lock();
+        arrived.wanted > arrived.bytes.len() && !arrived.ended
+    }
+
+    /// Whether the stream was said to end.
+    pub fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
     /// The stream offset, in bytes, of the next byte to be taken.
     pub fn offset(&self) -> u64 {
         self.lock().taken
@@ -53,11 +76,11 @@ impl Source {
         poll_fn(|_| {
             let mut arrived = self.lock();
             if arrived.bytes.len() >= count {
-                arrived.taken += count as u64;
-                Poll::Ready(Ok(arrived.bytes.split_to(count).freeze()))
+                Poll::Ready(Ok(arrived.split(count)))
             } else if arrived.ended {
                 Poll::Ready(Err(Ended))
             } else {
+                arrived.wanted = count;
                 Poll::Pending
             }
         })
@@ -66,31 +89,72 @@ impl Source {
 
     /// Takes what is here, at least one byte and at most `most`.
     pub(crate) async fn take_some(&self, most: usize) -> Result<Bytes, Ended> {
+        self.take_scanned(|bytes| Ok::<_, Infallible>(bytes.len().min(most)))
+            .await
+            .map(|taken| match taken {
+                Ok(bytes) => bytes,
+                Err(never) => match never {},
+            })
+    }
+
+    /// Takes as many of the bytes that are here, at least one, as `scan` says
+    /// when it is shown them. `scan` is called once.
+    pub(crate) async fn take_scanned<E>(
+        &self,
+        mut scan: impl FnMut(&[u8]) -> Result<usize, E>,
+    ) -> Result<Result<Bytes, E>, Ended> {
         poll_fn(|_| {
             let mut arrived = self.lock();
-            let count = arrived.bytes.len().min(most);
-            if count > 0 {
-                arrived.taken += count as u64;
-                Poll::Ready(Ok(arrived.bytes.split_to(count).freeze()))
+            if !arrived.bytes.is_empty() {
+                let taken = scan(&arrived.bytes).map(|count| arrived.split(count));
+                Poll::Ready(Ok(taken))
             } else if arrived.ended {
                 Poll::Ready(Err(Ended))
             } else {
+                arrived.wanted = 1;
                 Poll::Pending
             }
         })
         .await
     }
 
+    /// The first 8 bytes, once they are here, without taking them. `None` if
+    /// the stream ends before.
+    pub(crate) async fn peek_word(&self) -> Option<[u8; 8]> {
+        poll_fn(|_| {
+            let mut arrived = self.lock();
+            if let Some(word) = arrived.bytes.first_chunk() {
+                let word = *word;
+                arrived.wanted = 0;
+                Poll::Ready(Some(word))
+            } else if arrived.ended {
+                Poll::Ready(None)
+            } else {
+                arrived.wanted = 8;
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    /// A copy of the first bytes that are here, at most `most`.
+    pub(crate) fn preview(&self, most: usize) -> Bytes {
+        let arrived = self.lock();
+        Bytes::copy_from_slice(&arrived.bytes[..arrived.bytes.len().min(most)])
+    }
+
     /// Whether the stream ends here: `true` once it has ended with nothing
     /// left, `false` as soon as there is a byte to take.
     pub(crate) async fn at_end(&self) -> bool {
         poll_fn(|_| {
-            let arrived = self.lock();
+            let mut arrived = self.lock();
             if !arrived.bytes.is_empty() {
+                arrived.wanted = 0;
                 Poll::Ready(false)
             } else if arrived.ended {
                 Poll::Ready(true)
             } else {
+                arrived.wanted = 1;
                 Poll::Pending
             }
         })
