@@ -1,8 +1,22 @@
-//! The encodings of values that the worker and the serve protocol write in the
-//! same way, or in one of a few ways that the version picks. Knows no version
-//! and no message.
+//! Encodings of the values that the worker and the serve protocol write the
+//! same way in every version, as methods of [`Decoder`](crate::wire::Decoder)
+//! and [`Encoder`](crate::wire::Encoder). Knows no message.
+//!
+//! ```text
+//! content address   = string, [text|fixed]:[r:|git:]algorithm:digest
+//! basic derivation  = count, (name, optional path, algorithm, hash)*,
+//!                     input paths, system, builder, arguments,
+//!                     count, (name, value)*
+//! build status      = u64, see `BuildStatus`
+//! NAR hash          = string, <base 16> and other spellings
+//! hash output       = string, sha256:<digest>!<output name>
+//! realisation, old  = string, a JSON object
+//! realisation, new  = path, signatures
+//! ```
 
-pub(crate) mod basic_derivation;
-pub(crate) mod build_result;
-pub(crate) mod path_info;
-pub(crate) mod realisation;
+mod build_status;
+mod content_address;
+mod derivation;
+mod nar_hash;
+mod realisation;
+mod realisation_json;

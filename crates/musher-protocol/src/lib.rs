@@ -7,7 +7,6 @@
 //! `codec` their encodings where both agree on one.
 
 mod codec;
-mod codec;
 pub mod nar;
 mod session;
 pub mod types;
