@@ -1,1 +1,5 @@
 //! Placeholder.
+
+pub mod ssh;
+pub mod transport;
+pub mod url;

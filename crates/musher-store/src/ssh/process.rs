@@ -1,0 +1,172 @@
+//! The ssh process of a master, from its start to its end. It dies with us, even
+//! where we are killed: a small shell holds the other end of a pipe of ours, and
+//! ends ssh when that closes. Knows nothing of sessions.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::ConnectFault;
+use super::command_line::READY;
+use super::transcript::Transcript;
+use crate::transport::{LineSplitter, kill_group};
+
+/// Starts ssh with the arguments and ends it when standard input closes. ssh's
+/// end shows to us as the end of its standard output; we then close the input.
+const GUARD: &str = r#"ssh "$@" </dev/null & exec >/dev/null 2>&1
+read -r closed
+kill "$!"
+wait "$!""#;
+
+/// How long ssh may take to end once it was told to.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long to wait for ssh's last words once it has ended. A program of the
+/// user's (`ProxyCommand`) may hold on to the pipe.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How far the process is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum State {
+    /// ssh is connecting.
+    Starting,
+    /// Its control socket listens.
+    Ready,
+    /// It has ended, with this status where no signal ended it.
+    Ended(Option<i32>),
+}
+
+impl State {
+    pub(super) fn ended(&self) -> bool {
+        matches!(self, Self::Ended(_))
+    }
+}
+
+/// ssh and its guard.
+pub(super) struct Process {
+    child: Child,
+    /// The guard ends ssh when this closes, be it with this whole process.
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    /// Reads what ssh says.
+    words: JoinHandle<()>,
+    /// What it has said.
+    pub(super) transcript: Arc<Mutex<Transcript>>,
+}
+
+/// Starts ssh with these arguments.
+pub(super) fn start(arguments: &[OsString]) -> Result<Process, ConnectFault> {
+    let transcript = Arc::new(Mutex::new(Transcript::default()));
+    let failed = |error: io::Error| {
+        let mut transcript = Transcript::default();
+        transcript.line(&format!("sh: {error}"));
+        ConnectFault::NoSsh {
+            said: transcript.output(),
+        }
+    };
+    let mut child = Command::new("sh")
+        .args(["-c", GUARD, "ssh-guard"])
+        .args(arguments)
+        // As Nix does: the user's own shell may be one that runs no commands.
+        .env("SHELL", "/bin/sh")
+        // Neither ssh nor the ssh of a jump host asks anyone anything.
+        .env_remove("DISPLAY")
+        .env("SSH_ASKPASS", "false")
+        .env("SSH_ASKPASS_REQUIRE", "force")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Ctrl-C is for us, who then end ssh in good order.
+        .process_group(0)
+        .spawn()
+        .map_err(failed)?;
+    let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+        return Err(failed(io::Error::other("its pipes are missing")));
+    };
+    let words = tokio::spawn(listen(stderr, Arc::clone(&transcript)));
+    Ok(Process {
+        child,
+        stdin,
+        stdout,
+        words,
+        transcript,
+    })
+}
+
+/// Notes what ssh says.
+async fn listen(mut stderr: impl AsyncRead + Unpin, transcript: Arc<Mutex<Transcript>>) {
+    let note = |line: Vec<u8>| {
+        let mut transcript = transcript.lock().unwrap_or_else(PoisonError::into_inner);
+        transcript.line(&String::from_utf8_lossy(&line));
+    };
+    let mut splitter = LineSplitter::default();
+    let mut buffer = vec![0; 4 * 1024];
+    // A read error ends the messages as their end does.
+    while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
+        splitter.push(&buffer[..count]).into_iter().for_each(note);
+    }
+    splitter.rest().into_iter().for_each(note);
+}
+
+impl Process {
+    /// Waits for ssh's end, or brings it about when `stopped` says so; then
+    /// removes `files` and reports.
+    pub(super) async fn see_to(
+        mut self,
+        files: Vec<PathBuf>,
+        mut stopped: oneshot::Receiver<()>,
+        report: watch::Sender<State>,
+    ) {
+        let output = follow(self.stdout, &report);
+        tokio::pin!(output);
+        let gone = tokio::select! {
+            () = &mut output => true,
+            _ = &mut stopped => false,
+        };
+        drop(self.stdin);
+        if !gone && timeout(GRACE, output).await.is_err() {
+            kill_group(&self.child);
+        }
+        let status = match timeout(GRACE, self.child.wait()).await {
+            Ok(status) => status,
+            Err(_) => {
+                kill_group(&self.child);
+                self.child.wait().await
+            }
+        };
+        // Out of time: some words may be missing, which only costs exactness.
+        let _ = timeout(LAST_WORDS, &mut self.words).await;
+        self.words.abort();
+        files.iter().for_each(|file| remove(file));
+        let code = status.ok().as_ref().and_then(ExitStatus::code);
+        report.send_replace(State::Ended(code));
+    }
+}
+
+/// Reads ssh's standard output until it ends, which is when ssh has ended.
+async fn follow(stdout: ChildStdout, report: &watch::Sender<State>) {
+    let mut lines = BufReader::new(stdout).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if line == READY {
+            report.send_replace(State::Ready);
+        }
+    }
+}
+
+/// Removes a file that ssh itself may have removed already.
+fn remove(file: &Path) {
+    match std::fs::remove_file(file) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!(file = %file.display(), %error, "cannot remove"),
+    }
+}

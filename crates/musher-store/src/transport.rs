@@ -1,0 +1,109 @@
+//! A byte stream to whoever holds a store, and what is known of the program at
+//! its other end. A unix socket, a session of ssh and a child process look the
+//! same from here on. Knows nothing of what is said over it.
+
+mod child;
+mod lines;
+mod peer;
+mod stderr;
+
+use std::path::{Path, PathBuf};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+
+pub use peer::{Exit, Peer, PeerEnd};
+pub use stderr::Stderr;
+
+pub(crate) use child::kill_group;
+pub(crate) use lines::LineSplitter;
+pub(crate) use peer::ExitReporter;
+
+/// The receiving half of a transport.
+pub type BoxReader = Box<dyn AsyncRead + Send + Sync + Unpin>;
+/// The sending half of a transport.
+pub type BoxWriter = Box<dyn AsyncWrite + Send + Sync + Unpin>;
+
+/// An open connection. Dropping `peer` tears it down, whoever still holds the
+/// halves; dropping `writer` tells the other end that nothing more will come.
+pub struct Transport {
+    /// What the other end sends.
+    pub reader: BoxReader,
+    /// What we send.
+    pub writer: BoxWriter,
+    /// The program at the other end.
+    pub peer: Peer,
+}
+
+/// Why no transport could be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// Nothing listens on the socket, or we may not connect to it.
+    #[error("cannot connect to socket `{path}`", path = path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A program on this host could not be started.
+    #[error("cannot start `{program}`")]
+    Start {
+        /// The program, as it was named.
+        program: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is no program to start.
+    #[error("the command to start is empty")]
+    NoProgram,
+}
+
+impl TransportError {
+    /// Advice the user can act on, if there is any.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Socket { source, .. } => match source.kind() {
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+                    Some("start the daemon, or name its socket as `unix:///PATH`".into())
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    Some("the daemon's `allowed-users` or the socket's mode keeps you out".into())
+                }
+                _ => None,
+            },
+            Self::Start { program, source } => (source.kind() == std::io::ErrorKind::NotFound)
+                .then(|| format!("install `{program}`, or name it by its full path")),
+            Self::NoProgram => None,
+        }
+    }
+}
+
+impl Transport {
+    /// Connects to a daemon's socket.
+    pub async fn unix(path: &Path) -> Result<Self, TransportError> {
+        let stream = UnixStream::connect(path)
+            .await
+            .map_err(|source| TransportError::Socket {
+                path: path.to_owned(),
+                source,
+            })?;
+        let (reader, writer) = stream.into_split();
+        Ok(Self {
+            reader: Box::new(reader),
+            writer: Box::new(writer),
+            peer: Peer::unknown(path.display().to_string()),
+        })
+    }
+
+    /// Starts a program on this host and speaks to it over its standard input
+    /// and output. It is ended when the peer is dropped: its input closes, and
+    /// what has not gone shortly after is killed.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn command(command: &[String]) -> Result<Self, TransportError> {
+        child::start(command)
+    }
+}
