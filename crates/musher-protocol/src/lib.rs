@@ -8,6 +8,7 @@
 
 mod codec;
 pub mod nar;
+pub mod serve;
 mod session;
 pub mod types;
 pub mod wire;

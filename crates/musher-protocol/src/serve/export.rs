@@ -17,6 +17,15 @@ use crate::wire::{DecodeError, Decoder, Encoder};
 /// `NIXE`, between a NAR and its metadata.
 const EXPORT_MAGIC: u64 = 0x4558_494e;
 
+/// What follows a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyKind {
+    /// A NAR of so many bytes.
+    Nar { size: u64 },
+    /// An export stream.
+    Export,
+}
+
 /// A piece of what follows a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyItem {

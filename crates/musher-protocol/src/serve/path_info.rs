@@ -9,7 +9,7 @@
 //!            NAR size, ultimate, signatures, content address
 //! ```
 
-use nix_derivation::{NixHash, StorePath};
+use nix_derivation::StorePath;
 
 use super::Version;
 use crate::types::{NarHash, PathInfo};
@@ -38,7 +38,7 @@ pub async fn decode_unkeyed(
         ca: None,
     };
     if version.has_nar_hash() {
-        info.nar_hash = decode_hash(d, "NAR hash").await?;
+        info.nar_hash = d.nar_hash("NAR hash").await?;
         info.ca = d.optional_content_address("content address").await?;
         info.signatures = d.strings("signatures").await?;
     }
@@ -63,7 +63,7 @@ pub async fn decode_added(d: &mut Decoder) -> Result<PathInfo, DecodeError> {
     let info = PathInfo {
         path: d.path("path").await?,
         deriver: d.optional_path("deriver").await?,
-        nar_hash: decode_hash(d, "NAR hash").await?,
+        nar_hash: d.nar_hash("NAR hash").await?,
         references: d.paths("references").await?,
         registration_time: d.u64("registration time").await?,
         nar_size: d.u64("NAR size").await?,
@@ -78,30 +78,11 @@ pub async fn decode_added(d: &mut Decoder) -> Result<PathInfo, DecodeError> {
 pub fn encode_added(info: &PathInfo, e: &mut Encoder) {
     e.path(&info.path);
     e.optional_path(info.deriver.as_ref());
-    e.string(&base16(&info.nar_hash));
+    e.nar_hash_base16(&info.nar_hash);
     e.paths(&info.references);
     e.u64(info.registration_time);
     e.u64(info.nar_size);
     e.bool(info.ultimate);
     e.strings(&info.signatures);
     e.optional_content_address(info.ca.as_ref());
-}
-
-/// A SHA-256 digest in any of Nix's spellings, with the algorithm or without.
-async fn decode_hash(d: &mut Decoder, field: &'static str) -> Result<NarHash, DecodeError> {
-    let offset = d.offset();
-    let string = d.short(field).await?;
-    let prefixed = if string.contains([':', '-']) {
-        string.parse()
-    } else {
-        format!("sha256:{string}").parse()
-    };
-    match prefixed {
-        Ok(NixHash::Sha256(digest)) => Ok(NarHash(digest)),
-        _ => Err(d.error(field, offset, "a SHA-256 digest", format!("`{string}`"))),
-    }
-}
-
-fn base16(hash: &NarHash) -> String {
-    hash.0.iter().map(|byte| format!("{byte:02x}")).collect()
 }

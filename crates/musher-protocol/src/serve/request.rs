@@ -6,6 +6,7 @@ use std::fmt;
 
 use nix_derivation::StorePath;
 
+use super::export::BodyKind;
 use super::{BuildOptions, Version, path_info};
 use crate::types::{BasicDerivation, PathInfo};
 use crate::wire::{DecodeError, Decoder, Encoder};
@@ -43,11 +44,6 @@ impl Command {
         Self::BuildDerivation,
         Self::AddToStoreNar,
     ];
-
-    /// Whether a body follows a request of this kind.
-    pub fn has_body(self) -> bool {
-        matches!(self, Self::ImportPaths | Self::AddToStoreNar)
-    }
 
     async fn decode(d: &mut Decoder) -> Result<Self, DecodeError> {
         let offset = d.offset();
@@ -137,6 +133,22 @@ impl Request {
             Self::QueryClosure { .. } => Command::QueryClosure,
             Self::BuildDerivation { .. } => Command::BuildDerivation,
             Self::AddToStoreNar { .. } => Command::AddToStoreNar,
+        }
+    }
+
+    /// What follows it, if anything.
+    pub(super) fn body(&self) -> Option<BodyKind> {
+        match self {
+            Self::AddToStoreNar { info } => Some(BodyKind::Nar {
+                size: info.nar_size,
+            }),
+            Self::ImportPaths => Some(BodyKind::Export),
+            Self::QueryValidPaths { .. }
+            | Self::QueryPathInfos { .. }
+            | Self::DumpStorePath { .. }
+            | Self::BuildPaths { .. }
+            | Self::QueryClosure { .. }
+            | Self::BuildDerivation { .. } => None,
         }
     }
 

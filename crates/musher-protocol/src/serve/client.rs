@@ -1,0 +1,189 @@
+//! The client's end of a session: requests in, answers out. Knows nothing of
+//! the process it talks to, nor of what that says on its standard error.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use bytes::Bytes;
+
+use super::handshake;
+use super::outgoing::OutgoingBody;
+use super::{
+    BodyItem, Command, CommandError, Config, Negotiated, Request, Response, SessionError, Version,
+};
+use crate::nar::Scanner;
+use crate::session::{CHUNK, Events, READ_AHEAD, Reader, Shared};
+use crate::wire::{DecodeError, Decoder, Encoder, Source};
+
+/// What a server's bytes turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientEvent {
+    /// The handshake is over: requests may be sent.
+    Ready(Negotiated),
+    /// Bytes of the NAR that the oldest unanswered `DumpStorePath` asked for.
+    /// [`Response::Dumped`] follows the last.
+    Nar(Bytes),
+    /// The answer to the oldest request without one.
+    Reply(Response),
+    /// The server closed the connection, nothing being unanswered.
+    Closed,
+}
+
+/// The client's end of a session. Requests may be sent while others wait for
+/// their answers, which come in the same order.
+#[derive(Debug)]
+pub struct ClientSession {
+    source: Source,
+    reader: Reader<ClientEvent, SessionError>,
+    encoder: Encoder,
+    unanswered: Shared<VecDeque<Command>>,
+    body: Option<OutgoingBody>,
+    version: Option<Version>,
+}
+
+impl ClientSession {
+    /// A session that has greeted the server and heard nothing.
+    pub fn new(config: Config) -> Self {
+        let source = Source::default();
+        let mut encoder = Encoder::new(config.store_dir.clone());
+        handshake::greet_server(&mut encoder, config.version);
+        let decoder = Decoder::new(source.clone(), config.store_dir, config.limits);
+        let unanswered = Shared::<VecDeque<Command>>::default();
+        let queue = unanswered.clone();
+        let reader = Reader::new(|events| read(decoder, config.version, queue, events));
+        Self {
+            source,
+            reader,
+            encoder,
+            unanswered,
+            body: None,
+            version: None,
+        }
+    }
+
+    /// Takes bytes from the server.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        self.source.push(bytes);
+    }
+
+    /// Says that the server sends no more.
+    pub fn end(&mut self) {
+        self.source.end();
+    }
+
+    /// The next thing that the server said; `None` until there are more bytes.
+    /// After an error there is nothing more.
+    pub fn next_event(&mut self) -> Option<Result<ClientEvent, SessionError>> {
+        let event = self.reader.next();
+        if let Some(Ok(ClientEvent::Ready(negotiated))) = &event {
+            self.version = Some(negotiated.version);
+        }
+        event
+    }
+
+    /// Whether the session can do with more bytes. If not, there are events to
+    /// take first.
+    pub fn wants_input(&self) -> bool {
+        self.source.is_starving() || self.source.waiting() < READ_AHEAD
+    }
+
+    /// Bytes for the server.
+    pub fn take_output(&mut self) -> Bytes {
+        self.encoder.take()
+    }
+
+    /// The number of bytes that [`take_output`](Self::take_output) would give:
+    /// while they are many, hold back data.
+    pub fn output_len(&self) -> usize {
+        self.encoder.len()
+    }
+
+    /// The number of requests without an answer.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.lock().len()
+    }
+
+    /// Sends a request. If it has a body, that must be sent before the next.
+    pub fn request(&mut self, request: &Request) -> Result<(), CommandError> {
+        let version = self.version.ok_or(CommandError::NotReady)?;
+        if let Some(body) = &self.body {
+            return Err(CommandError::BodyOpen {
+                command: body.command(),
+            });
+        }
+        request.encode(&mut self.encoder, version);
+        self.body = request.body().map(OutgoingBody::new);
+        self.unanswered.lock().push_back(request.command());
+        Ok(())
+    }
+
+    /// Sends the next piece of the last request's body.
+    pub fn body(&mut self, item: &BodyItem) -> Result<(), CommandError> {
+        let body = self.body.as_mut().ok_or(CommandError::NoBody)?;
+        if body.write(item, &mut self.encoder)? {
+            self.body = None;
+        }
+        Ok(())
+    }
+}
+
+async fn read(
+    mut d: Decoder,
+    offered: Version,
+    unanswered: Shared<VecDeque<Command>>,
+    events: Events<ClientEvent>,
+) -> Result<(), SessionError> {
+    let version = handshake::server_greeting(&mut d, offered).await?;
+    events
+        .emit(ClientEvent::Ready(Negotiated { version }))
+        .await;
+    while let Some(command) = answered_next(&d, &unanswered).await? {
+        let response = answer(&mut d, version, command, &events).await;
+        let response = response.map_err(|source| match source.is_end() {
+            true => SessionError::NoAnswer { command },
+            false => SessionError::Answer { command, source },
+        })?;
+        unanswered.lock().pop_front();
+        events.emit(ClientEvent::Reply(response)).await;
+    }
+    events.emit(ClientEvent::Closed).await;
+    Ok(())
+}
+
+/// The request that the server's next bytes answer; none if it has no more
+/// bytes and owes no answer.
+async fn answered_next(
+    d: &Decoder,
+    unanswered: &Shared<VecDeque<Command>>,
+) -> Result<Option<Command>, SessionError> {
+    let mut asked = pin!(unanswered.when(|queue| queue.front().copied()));
+    let mut ended = pin!(d.at_end());
+    poll_fn(|context| {
+        if let Poll::Ready(command) = asked.as_mut().poll(context) {
+            return Poll::Ready(Ok(Some(command)));
+        }
+        ended.as_mut().poll(context).map(|ended| match ended {
+            true => Ok(None),
+            false => Err(SessionError::Unasked { offset: d.offset() }),
+        })
+    })
+    .await
+}
+
+async fn answer(
+    d: &mut Decoder,
+    version: Version,
+    command: Command,
+    events: &Events<ClientEvent>,
+) -> Result<Response, DecodeError> {
+    if command == Command::DumpStorePath {
+        let mut scanner = Scanner::new();
+        while !scanner.is_complete() {
+            let bytes = d.nar_chunk("NAR", CHUNK, &mut scanner).await?;
+            events.emit(ClientEvent::Nar(bytes)).await;
+        }
+    }
+    Response::decode(d, version, command).await
+}
