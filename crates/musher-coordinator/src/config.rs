@@ -2,11 +2,11 @@
 //! own format. Parsing is pure; [`Config::load`] alone reads files.
 
 mod error;
-mod host_key;
 mod machine;
+mod machine_name;
 mod machine_table;
 mod nix_machines;
-mod nix_url;
+mod own_entrance;
 mod position;
 mod quantity;
 mod sandbox_path;
@@ -21,15 +21,15 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 pub use error::{ConfigError, Problem};
-pub use host_key::{HostKey, HostKeyError};
-pub use machine::{Connect, Machine, MachineKind, MachineName, NotDrivable, Protocol};
+pub use machine::{Connect, Machine, MachineKind, NotDrivable};
+pub use machine_name::MachineName;
 use nix_machines::Included;
 pub use position::Position;
 pub use sandbox_path::SandboxPath;
 pub use settings::Settings;
 pub use system::host_system;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 use position::Source;
 use section::Section;
@@ -153,18 +153,12 @@ fn machine_tables(
     let Some(found) = settings.value("machine") else {
         return Ok(Vec::new());
     };
-    let DeValue::Array(tables) = found.value else {
-        return Err(found.wrong_type("machine", "a list of tables, each under `[[machine]]`"));
-    };
-    let mut machines = Vec::new();
-    for table in tables {
-        let DeValue::Table(keys) = table.get_ref() else {
-            return Err(found.wrong_type("machine", "a list of tables"));
-        };
-        let section = Section::open(source, keys, table.span(), &machine_table::KEYS)?;
-        machines.push(Machine::read(&section, default_system)?);
-    }
-    Ok(machines)
+    let tables = found.tables("machine", "tables, each under `[[machine]]`")?;
+    let machines = tables.into_iter().map(|(table, span)| {
+        let section = Section::open(source, table, span, &machine_table::KEYS)?;
+        Machine::read(&section, default_system)
+    });
+    machines.collect()
 }
 
 fn syntax_error(source: Source<'_>, error: &toml::de::Error) -> ConfigError {

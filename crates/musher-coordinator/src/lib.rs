@@ -1,3 +1,4 @@
 //! The daemon that decides: requests, fleet, attempts.
 
 pub mod config;
+pub mod setup;

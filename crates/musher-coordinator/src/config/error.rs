@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use super::host_key::HostKeyError;
+use musher_store::url::{HostKeyError, UrlError};
+
 use super::machine::Machine;
 use super::position::Position;
 
@@ -13,7 +14,7 @@ pub struct ConfigError {
     /// The place of the mistake; none if the file itself cannot be read.
     pub at: Option<Position>,
     /// What is wrong there.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 /// What is wrong with a configuration file.
@@ -89,6 +90,21 @@ pub enum Problem {
         /// Its URL.
         url: String,
     },
+    /// A store URL that does not parse.
+    #[error("bad store URL `{url}`")]
+    BadUrl {
+        /// The URL as written.
+        url: String,
+        /// What is wrong with it.
+        #[source]
+        source: UrlError,
+    },
+    /// A key that says how ssh logs in, for a machine not reached by ssh.
+    #[error("`{key}` has no meaning for a machine that is not reached by ssh")]
+    OnlyForSsh {
+        /// The key.
+        key: &'static str,
+    },
     /// A host key that ssh could not use.
     #[error("bad host key `{text}`")]
     BadHostKey {
@@ -134,7 +150,7 @@ impl Problem {
     pub(super) fn at(self, at: Position) -> ConfigError {
         ConfigError {
             at: Some(at),
-            problem: self,
+            problem: Box::new(self),
         }
     }
 }
@@ -143,10 +159,10 @@ impl ConfigError {
     pub(super) fn read(path: &Path, source: io::Error) -> Self {
         Self {
             at: None,
-            problem: Problem::Read {
+            problem: Box::new(Problem::Read {
                 path: path.to_path_buf(),
                 source,
-            },
+            }),
         }
     }
 
@@ -160,18 +176,17 @@ impl ConfigError {
 
     /// Whether the files are at fault, rather than the disk they are on.
     pub fn is_users(&self) -> bool {
-        match &self.problem {
-            Problem::Read { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory
-            ),
-            _ => true,
+        if let Problem::Read { source, .. } = &*self.problem {
+            let kind = source.kind();
+            matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::IsADirectory)
+        } else {
+            true
         }
     }
 
     /// Advice the user can act on, if there is any.
     pub fn help(&self) -> Option<String> {
-        match &self.problem {
+        match &*self.problem {
             Problem::UnknownKey { advice, .. } => Some(advice.clone()),
             Problem::DuplicateMachine { .. } => Some(
                 "every machine needs a name of its own; one from a machines file is named after \
@@ -185,16 +200,14 @@ impl ConfigError {
             Problem::OwnEntrance { .. } => Some(
                 "do not include the builders file that `musher setup` wrote for Nix".to_owned(),
             ),
-            Problem::BadHostKey { .. } => Some(
-                "take the line of `ssh-keyscan HOST` without its first word and encode it with \
-                 `base64 -w0`"
-                    .to_owned(),
-            ),
+            Problem::BadHostKey { source, .. } => Some(source.help()),
+            Problem::BadUrl { source, .. } => source.help(),
             Problem::Read { .. }
             | Problem::Syntax { .. }
             | Problem::WrongType { .. }
             | Problem::BadValue { .. }
             | Problem::MissingKey { .. }
+            | Problem::OnlyForSsh { .. }
             | Problem::BadColumn { .. }
             | Problem::IncludeLoop { .. } => None,
         }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
 
-use super::host_key::HostKey;
+use musher_scheduler::{MachineId, MachineSpec, SpeedFactor};
+use musher_store::url::{SshProtocol, SshStore, StoreUrl};
+
+use super::machine_name::MachineName;
 use super::position::Position;
 use super::sandbox_path::SandboxPath;
-use musher_scheduler::{MachineId, MachineSpec, SpeedFactor};
 
 /// A machine that may build.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,13 +30,6 @@ pub struct Machine {
     /// The features of which a build must ask for every one to be placed
     /// here. They count as supported too.
     pub mandatory_features: BTreeSet<String>,
-    /// The private key that ssh is given.
-    pub ssh_key: Option<PathBuf>,
-    /// The key that the host must show.
-    pub public_host_key: Option<HostKey>,
-    /// The program to run there instead of `nix-daemon` or `nix-store`, as
-    /// words separated by spaces.
-    pub remote_program: Option<String>,
     /// What builds see besides their inputs, if not what the settings say;
     /// for machines of kind `musher` only.
     pub sandbox_paths: Option<Vec<SandboxPath>>,
@@ -45,9 +39,11 @@ pub struct Machine {
 
 /// How a machine is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one a machine")]
 pub enum Connect {
-    /// By a Nix store URL, mostly `ssh://` or `ssh-ng://`.
-    Store(String),
+    /// By a Nix store URL, mostly `ssh://` or `ssh-ng://`; keys and the
+    /// program to run there are part of it, whichever way they were written.
+    Store(StoreUrl),
     /// It is this machine: a child process.
     Local,
     /// By a command whose standard input and output lead there; its words,
@@ -64,15 +60,6 @@ pub enum MachineKind {
     Nix,
 }
 
-/// The protocol that drives a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// Nix's worker protocol, `nix-daemon --stdio` over ssh.
-    Worker,
-    /// Nix's serve protocol, `nix-store --serve --write` over ssh.
-    Serve,
-}
-
 /// A machine that this release cannot build on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotDrivable {
@@ -85,12 +72,12 @@ pub enum NotDrivable {
         over_ssh: bool,
     },
     /// It is not reached by ssh.
-    #[error("machine `{name}` has stock Nix but is not reached by ssh (connect is {connect})")]
+    #[error("machine `{name}` has stock Nix but is reached by `{connect}`")]
     NotSsh {
         /// The machine's name.
         name: MachineName,
         /// How it is reached.
-        connect: Connect,
+        connect: String,
     },
 }
 
@@ -124,38 +111,54 @@ impl Machine {
         }
     }
 
-    /// The protocol to speak with this machine, or why there is none yet.
-    pub fn protocol(&self) -> Result<Protocol, NotDrivable> {
-        let scheme = self.connect.scheme();
-        match (self.kind, scheme) {
-            (MachineKind::Nix, Some("ssh-ng")) => Ok(Protocol::Worker),
-            (MachineKind::Nix, Some("ssh")) => Ok(Protocol::Serve),
-            (MachineKind::Nix, _) => Err(NotDrivable::NotSsh {
+    /// The store to build in, and so the protocol to speak, or why this
+    /// machine cannot be driven yet.
+    pub fn ssh_store(&self) -> Result<&SshStore, NotDrivable> {
+        let ssh = self.connect.ssh();
+        match (self.kind, ssh) {
+            (MachineKind::Nix, Some(store)) => Ok(store),
+            (MachineKind::Nix, None) => Err(NotDrivable::NotSsh {
                 name: self.name.clone(),
-                connect: self.connect.clone(),
+                connect: self.connect.place(),
             }),
-            (MachineKind::Musher, scheme) => Err(NotDrivable::MusherWorker {
+            (MachineKind::Musher, ssh) => Err(NotDrivable::MusherWorker {
                 name: self.name.clone(),
-                over_ssh: scheme == Some("ssh"),
+                over_ssh: ssh.is_some(),
             }),
         }
     }
 }
 
 impl Connect {
-    /// The scheme of its store URL, if it is reached by one that has one.
-    pub fn scheme(&self) -> Option<&str> {
+    /// The store on another host, if it is reached by ssh.
+    pub fn ssh(&self) -> Option<&SshStore> {
         match self {
-            Self::Store(url) => url.split_once("://").map(|(scheme, _)| scheme),
-            Self::Local | Self::Exec(_) => None,
+            Self::Store(StoreUrl::Ssh(store)) => Some(store),
+            Self::Store(StoreUrl::Daemon(_) | StoreUrl::Auto(_) | StoreUrl::Local(_))
+            | Self::Local
+            | Self::Exec(_) => None,
         }
+    }
+
+    /// Where it leads in few words, without keys and other parameters.
+    pub fn place(&self) -> String {
+        match self.ssh() {
+            Some(store) => format!("{}://{}", store.protocol.scheme(), store.authority),
+            None => self.to_string(),
+        }
+    }
+
+    /// Whether only stock Nix can answer there.
+    pub(super) fn is_worker_protocol(&self) -> bool {
+        self.ssh()
+            .is_some_and(|store| store.protocol == SshProtocol::Worker)
     }
 }
 
 impl fmt::Display for Connect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Store(url) => f.write_str(url),
+            Self::Store(url) => url.fmt(f),
             Self::Local => f.write_str("local"),
             Self::Exec(words) => write!(f, "exec {}", words.join(" ")),
         }
@@ -175,78 +178,5 @@ impl MachineKind {
 impl fmt::Display for MachineKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// A machine's name: letters, digits, `.`, `_`, `-` and `:`, the first of
-/// them a letter, a digit or `_`. It serves as a file name and as an argument.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MachineName(String);
-
-pub(super) const MACHINE_NAME: &str =
-    "letters, digits, `.`, `_`, `-` and `:`, beginning with a letter, a digit or `_`";
-
-impl MachineName {
-    /// Reads a name; none if a character is not allowed.
-    pub fn parse(text: &str) -> Option<Self> {
-        let first = text.chars().next()?;
-        let starts_well = first.is_ascii_alphanumeric() || first == '_';
-        (starts_well && text.chars().all(allowed)).then(|| Self(text.to_owned()))
-    }
-
-    /// A name from any text, most of all a host's: what is not allowed
-    /// becomes `_`.
-    pub(super) fn from_host(host: &str) -> Self {
-        let bare = host.trim_start_matches(['[', '/', '.', '-']);
-        let bare = bare.trim_end_matches(']');
-        let name: String = bare
-            .chars()
-            .map(|c| if allowed(c) { c } else { '_' })
-            .collect();
-        Self::parse(&name).unwrap_or_else(|| Self(format!("_{name}")))
-    }
-
-    /// This name with a number behind it.
-    pub(super) fn numbered(&self, number: usize) -> Self {
-        Self(format!("{}-{number}", self.0))
-    }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-fn allowed(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':')
-}
-
-impl fmt::Display for MachineName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_safe_as_file_names_and_arguments() {
-        for good in ["bigbox", "b1.example.org", "fe80::1", "_x"] {
-            assert!(MachineName::parse(good).is_some(), "{good}");
-        }
-        for bad in ["", "-v", ".", "..", "a/b", "a b", "é", "%h"] {
-            assert!(MachineName::parse(bad).is_none(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn hosts_become_names() {
-        let name = |host| MachineName::from_host(host).to_string();
-        assert_eq!(name("b1.example.org"), "b1.example.org");
-        assert_eq!(name("[fe80::1%eth0]"), "fe80::1_eth0");
-        assert_eq!(name("/srv/store"), "srv_store");
-        assert_eq!(name(""), "_");
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::str::FromStr as _;
 
 use musher_scheduler::SpeedFactor;
+use musher_store::url::{HostKey, SshStore, StoreUrl};
 use toml::de::DeValue;
 
 use super::error::{ConfigError, Problem};
-use super::host_key::HostKey;
-use super::machine::{Connect, MACHINE_NAME, Machine, MachineKind, MachineName};
-use super::nix_url;
+use super::machine::{Connect, Machine, MachineKind};
+use super::machine_name::{MACHINE_NAME, MachineName};
+use super::own_entrance::is_own_entrance;
 use super::section::{Found, Keys, Section, integer_value};
 use super::settings;
 
@@ -44,7 +46,8 @@ impl Machine {
     /// Reads one table. `default_system` is what a machine builds for when it
     /// does not say.
     pub(super) fn read(section: &Section<'_>, default_system: &str) -> Result<Self, ConfigError> {
-        let connect = connect(section)?;
+        let mut connect = connect(section)?;
+        read_ssh_keys(section, &mut connect)?;
         let name = section.required("name")?.string("name")?;
         Ok(Self {
             name: MachineName::parse(name.value)
@@ -59,13 +62,6 @@ impl Machine {
             speed_factor: speed_factor(section)?.unwrap_or(SpeedFactor::ONE),
             supported_features: word_set(section, "supported-features")?.unwrap_or_default(),
             mandatory_features: word_set(section, "mandatory-features")?.unwrap_or_default(),
-            ssh_key: section
-                .string("ssh-key")?
-                .map(|found| PathBuf::from(found.value)),
-            public_host_key: host_key(section)?,
-            remote_program: section
-                .string("remote-program")?
-                .map(|found| found.value.to_owned()),
             sandbox_paths: settings::sandbox_paths(section)?,
             origin: section.position(),
         })
@@ -77,15 +73,21 @@ fn connect(section: &Section<'_>) -> Result<Connect, ConfigError> {
     let found = section.required(KEY)?;
     match found.value {
         DeValue::String(text) if text == "local" => Ok(Connect::Local),
-        DeValue::String(text) => {
-            if !nix_url::is_ssh(text) {
-                return Err(found.bad_value(KEY, text, CONNECT));
+        DeValue::String(text) => match StoreUrl::from_str(text) {
+            Ok(url) if !text.contains("://") || !matches!(url, StoreUrl::Ssh(_)) => {
+                Err(found.bad_value(KEY, text, CONNECT))
             }
-            match nix_url::check(text) {
-                Ok(()) => Ok(Connect::Store(text.to_string())),
-                Err(problem) => Err(found.problem(problem)),
+            Ok(StoreUrl::Ssh(store)) if is_own_entrance(&store) => {
+                Err(found.problem(Problem::OwnEntrance {
+                    url: text.to_string(),
+                }))
             }
-        }
+            Ok(url) => Ok(Connect::Store(url)),
+            Err(source) => Err(found.problem(Problem::BadUrl {
+                url: text.to_string(),
+                source,
+            })),
+        },
         DeValue::Table(table) => match table.iter().next() {
             Some((key, words)) if table.len() == 1 && key.get_ref() == "exec" => {
                 exec(&found, words.get_ref())
@@ -114,7 +116,7 @@ fn exec<'a>(
 }
 
 fn kind(section: &Section<'_>, connect: &Connect) -> Result<MachineKind, ConfigError> {
-    let only_nix = connect.scheme() == Some("ssh-ng");
+    let only_nix = connect.is_worker_protocol();
     let Some(found) = section.string("kind")? else {
         return Ok(if only_nix {
             MachineKind::Nix
@@ -184,12 +186,33 @@ fn word_set(
     checked.collect::<Result<_, _>>().map(Some)
 }
 
-fn host_key(section: &Section<'_>) -> Result<Option<HostKey>, ConfigError> {
-    let Some(found) = section.string("public-host-key")? else {
-        return Ok(None);
-    };
-    match HostKey::parse(found.value) {
-        Ok(key) => Ok(Some(key)),
-        Err(source) => Err(found.problem(Problem::bad_host_key(found.value, source))),
+/// The keys that say how ssh logs in. They win over the same in the URL, as
+/// the columns of Nix's machines format do.
+fn read_ssh_keys(section: &Section<'_>, connect: &mut Connect) -> Result<(), ConfigError> {
+    if let Some(found) = section.string("ssh-key")? {
+        ssh_of(connect, "ssh-key", &found)?.key = Some(PathBuf::from(found.value));
+    }
+    if let Some(found) = section.string("public-host-key")? {
+        let key = HostKey::from_base64(found.value)
+            .map_err(|source| found.problem(Problem::bad_host_key(found.value, source)))?;
+        ssh_of(connect, "public-host-key", &found)?.host_key = Some(key);
+    }
+    if let Some(found) = section.string("remote-program")? {
+        ssh_of(connect, "remote-program", &found)?.remote_program =
+            found.value.split_whitespace().map(str::to_owned).collect();
+    }
+    Ok(())
+}
+
+fn ssh_of<'c>(
+    connect: &'c mut Connect,
+    key: &'static str,
+    found: &Found<'_, &str>,
+) -> Result<&'c mut SshStore, ConfigError> {
+    match connect {
+        Connect::Store(StoreUrl::Ssh(store)) => Ok(store),
+        Connect::Store(_) | Connect::Local | Connect::Exec(_) => {
+            Err(found.problem(Problem::OnlyForSsh { key }))
+        }
     }
 }

@@ -16,14 +16,16 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 
 use musher_scheduler::SpeedFactor;
+use musher_store::url::{HostKey, StoreUrl};
 
 use super::error::{ConfigError, Problem};
-use super::host_key::HostKey;
-use super::machine::{Connect, Machine, MachineKind, MachineName};
+use super::machine::{Connect, Machine, MachineKind};
+use super::machine_name::MachineName;
 use super::machine_table::checked_speed;
-use super::nix_url;
+use super::own_entrance::is_own_entrance;
 use super::position::{Position, Source};
 
 /// A file that `@` names.
@@ -127,9 +129,14 @@ impl Reader<'_> {
         entry: &str,
     ) -> Result<Machine, ConfigError> {
         let columns = Columns::split(source, offset, entry);
-        let url = nix_url::complete(columns.uri);
-        nix_url::check(&url).map_err(|problem| problem.at(source.at(offset)))?;
-        let name = self.fresh_name(MachineName::from_host(nix_url::host(&url)));
+        let url = columns.store()?;
+        let host = match &url {
+            StoreUrl::Ssh(store) => store.authority.host.as_str(),
+            StoreUrl::Daemon(_) => "daemon",
+            StoreUrl::Auto(_) => "auto",
+            StoreUrl::Local(_) => "local",
+        };
+        let name = self.fresh_name(&MachineName::from_host(host));
         Ok(Machine {
             name,
             kind: MachineKind::Nix,
@@ -138,7 +145,6 @@ impl Reader<'_> {
                 Some(column) => column.words(),
                 None => BTreeSet::from([self.default_system.to_owned()]),
             },
-            ssh_key: columns.get(3).map(|column| PathBuf::from(column.text)),
             max_jobs: columns.get(4).map_or(Ok(1), |column| {
                 column.parse("maxJobs", "a whole number", integer)
             })?,
@@ -147,14 +153,12 @@ impl Reader<'_> {
             })?,
             supported_features: columns.words(6),
             mandatory_features: columns.words(7),
-            public_host_key: columns.get(8).map(|column| column.host_key()).transpose()?,
-            remote_program: None,
             sandbox_paths: None,
             origin: source.at(offset),
         })
     }
 
-    fn fresh_name(&mut self, name: MachineName) -> MachineName {
+    fn fresh_name(&mut self, name: &MachineName) -> MachineName {
         let mut fresh = name.clone();
         let mut number = 2;
         while !self.names.insert(fresh.clone()) {
@@ -179,6 +183,7 @@ fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
 /// The columns of one entry.
 struct Columns<'a> {
     source: Source<'a>,
+    offset: usize,
     uri: &'a str,
     /// Those after the first, each with its byte offset.
     rest: Vec<(usize, &'a str)>,
@@ -198,9 +203,38 @@ impl<'a> Columns<'a> {
         let mut columns = entry.split_whitespace();
         Self {
             source,
+            offset,
             uri: columns.next().unwrap_or(entry),
             rest: columns.map(|column| (offset_of(column), column)).collect(),
         }
+    }
+
+    /// The store that columns 1, 3 and 8 name together.
+    fn store(&self) -> Result<StoreUrl, ConfigError> {
+        let mut url = StoreUrl::from_str(self.uri).map_err(|source| {
+            self.problem(Problem::BadUrl {
+                url: self.uri.to_owned(),
+                source,
+            })
+        })?;
+        if let StoreUrl::Ssh(store) = &mut url {
+            if is_own_entrance(store) {
+                return Err(self.problem(Problem::OwnEntrance {
+                    url: self.uri.to_owned(),
+                }));
+            }
+            if let Some(column) = self.get(3) {
+                store.key = Some(PathBuf::from(column.text));
+            }
+            if let Some(column) = self.get(8) {
+                store.host_key = Some(column.host_key()?);
+            }
+        }
+        Ok(url)
+    }
+
+    fn problem(&self, problem: Problem) -> ConfigError {
+        problem.at(self.source.at(self.offset))
     }
 
     /// A column by its number from 2 up, unless it stands for its default.
@@ -247,7 +281,7 @@ impl Column<'_> {
     }
 
     fn host_key(&self) -> Result<HostKey, ConfigError> {
-        HostKey::parse(self.text)
+        HostKey::from_base64(self.text)
             .map_err(|source| Problem::bad_host_key(self.text, source).at(self.position()))
     }
 

@@ -158,6 +158,23 @@ impl<'a> Found<'a, &'a DeValue<'a>> {
         self.items(array).map(|item| item.string(key)).collect()
     }
 
+    /// This value, which must be an array of tables; each with its span.
+    pub(super) fn tables(
+        self,
+        key: &str,
+        expected: &'static str,
+    ) -> Result<Vec<(&'a DeTable<'a>, Range<usize>)>, ConfigError> {
+        let Some(array) = self.value.as_array() else {
+            return Err(self.wrong_type(key, expected));
+        };
+        self.items(array)
+            .map(|item| match item.value.as_table() {
+                Some(table) => Ok((table, item.span.clone())),
+                None => Err(item.wrong_type(key, expected)),
+            })
+            .collect()
+    }
+
     /// A value inside this one, reported at this one's place.
     pub(super) fn within(&self, value: &'a DeValue<'a>) -> Self {
         Found {

@@ -1,10 +1,12 @@
 //! The settings of `musher.toml`: everything above its machines.
 
+use std::str::FromStr as _;
 use std::time::Duration;
 
+use musher_store::url::{LocalParams, StoreUrl};
 use toml::de::DeValue;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, Problem};
 use super::quantity::{self, DURATION, SIZE};
 use super::sandbox_path::{SANDBOX_PATH, SandboxPath};
 use super::section::{Keys, Section, integer_value};
@@ -32,7 +34,7 @@ pub struct Settings {
     pub builders_use_substitutes: bool,
     /// `home-store`: the store that results are imported into, as a Nix
     /// store URL. Default `auto`, this machine's own through its nix-daemon.
-    pub home_store: String,
+    pub home_store: StoreUrl,
     /// `max-attempts`: how often a build is tried while machines (not the
     /// build itself) fail. Default 5.
     pub max_attempts: u32,
@@ -50,7 +52,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(5),
             builders_use_substitutes: true,
-            home_store: "auto".to_owned(),
+            home_store: StoreUrl::Auto(LocalParams::default()),
             max_attempts: 5,
             sandbox_paths: Vec::new(),
         }
@@ -119,15 +121,17 @@ pub(super) fn sandbox_paths(
     paths.collect::<Result<_, _>>().map(Some)
 }
 
-fn home_store(section: &Section<'_>) -> Result<Option<String>, ConfigError> {
-    const KEY: &str = "home-store";
-    let Some(found) = section.string(KEY)? else {
+fn home_store(section: &Section<'_>) -> Result<Option<StoreUrl>, ConfigError> {
+    let Some(found) = section.string("home-store")? else {
         return Ok(None);
     };
-    if found.value.trim().is_empty() {
-        return Err(found.bad_value(KEY, found.value, "a store URL"));
+    match StoreUrl::from_str(found.value) {
+        Ok(url) => Ok(Some(url)),
+        Err(source) => Err(found.problem(Problem::BadUrl {
+            url: found.value.to_owned(),
+            source,
+        })),
     }
-    Ok(Some(found.value.to_owned()))
 }
 
 /// A duration of which zero means no limit.

@@ -3,7 +3,7 @@
 mod musher_toml;
 mod nix_machines;
 
-use super::{ConfigError, Connect, Machine};
+use super::{ConfigError, Machine};
 
 /// A machine in one line, leaving out what has its default.
 fn summary(machine: &Machine) -> String {
@@ -22,15 +22,6 @@ fn summary(machine: &Machine) -> String {
     }
     if !machine.mandatory_features.is_empty() {
         add("mandatory", format!("{:?}", machine.mandatory_features));
-    }
-    if let Some(key) = &machine.ssh_key {
-        add("ssh-key", key.display().to_string());
-    }
-    if let Some(key) = &machine.public_host_key {
-        add("host-key", key.line().chars().take(24).collect());
-    }
-    if let Some(program) = &machine.remote_program {
-        add("program", program.clone());
     }
     if let Some(paths) = &machine.sandbox_paths {
         add("sandbox-paths", format!("{paths:?}"));

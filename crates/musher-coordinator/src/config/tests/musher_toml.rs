@@ -11,7 +11,7 @@ fn parse(text: &str) -> Result<Config, String> {
 
 /// The machines of a configuration, one a line, or its error.
 #[track_caller]
-fn check(text: &str, expected: Expect) {
+fn check(text: &str, expected: &Expect) {
     let seen = match parse(text) {
         Ok(config) => config
             .machines()
@@ -61,7 +61,18 @@ fn settings_are_read() {
             connect_timeout: 15s,
             keepalive_interval: 2s,
             builders_use_substitutes: false,
-            home_store: "unix:///tmp/socket",
+            home_store: Daemon(
+                DaemonStore {
+                    socket: Some(
+                        "/tmp/socket",
+                    ),
+                    params: LocalParams {
+                        root: None,
+                        store_dir: None,
+                        system_features: [],
+                    },
+                },
+            ),
             max_attempts: 10,
             sandbox_paths: [
                 SandboxPath {
@@ -85,25 +96,25 @@ fn zero_lifts_a_limit() {
 fn an_unknown_key_names_the_nearest() {
     check(
         "timeout = 1\nmax-silent-tme = 1",
-        expect![[r#"
+        &expect![[r#"
         error: musher.toml:2:1: unknown settings key `max-silent-tme`
         help: did you mean `max-silent-time`?"#]],
     );
     check(
         "max-build-log-size = 1",
-        expect![[r#"
+        &expect![[r#"
         error: musher.toml:1:1: unknown settings key `max-build-log-size`
         help: did you mean `max-log-size`?"#]],
     );
     check(
         "colour = \"blue\"",
-        expect![[r#"
+        &expect![[r#"
         error: musher.toml:1:1: unknown settings key `colour`
         help: known keys: max-silent-time, timeout, max-log-size, connect-timeout, keepalive-interval, builders-use-substitutes, home-store, max-attempts, sandbox-paths, machine"#]],
     );
     check(
         "[[machine]]\nname = \"a\"\nsystem = []",
-        expect![[r#"
+        &expect![[r#"
         error: musher.toml:3:1: unknown machine key `system`
         help: did you mean `systems`?"#]],
     );
@@ -113,13 +124,13 @@ fn an_unknown_key_names_the_nearest() {
 fn a_key_in_the_wrong_table_is_sent_to_the_right_one() {
     check(
         "max-jobs = 4",
-        expect![[r#"
+        &expect![[r#"
         error: musher.toml:1:1: unknown settings key `max-jobs`
         help: `max-jobs` belongs to one machine: put it below a `[[machine]]`"#]],
     );
     check(
         "[[machine]]\ntimeout = 4",
-        expect![[r#"
+        &expect![[r#"
         error: musher.toml:2:1: unknown machine key `timeout`
         help: `timeout` is a setting: put it above the first `[[machine]]`"#]],
     );
@@ -129,61 +140,63 @@ fn a_key_in_the_wrong_table_is_sent_to_the_right_one() {
 fn values_are_checked() {
     check(
         "timeout = \"5 parsecs\"",
-        expect![
+        &expect![
             "error: musher.toml:1:11: `timeout` cannot be `5 parsecs`: expected a duration like `1h`, `30m` or `90s`, or whole seconds"
         ],
     );
     check(
         "timeout = -1",
-        expect![
+        &expect![
             "error: musher.toml:1:11: `timeout` cannot be `-1`: expected a duration like `1h`, `30m` or `90s`, or whole seconds"
         ],
     );
     check(
         "timeout = 1.5",
-        expect![
+        &expect![
             "error: musher.toml:1:11: `timeout` is a float, not a duration like `1h`, `30m` or `90s`, or whole seconds"
         ],
     );
     check(
         "  max-log-size = \"1MB\"",
-        expect![
+        &expect![
             "error: musher.toml:1:18: `max-log-size` cannot be `1MB`: expected a size like `100M`, `2G` (powers of 1024), or bytes"
         ],
     );
     check(
         "connect-timeout = \"0s\"",
-        expect![
+        &expect![
             "error: musher.toml:1:19: `connect-timeout` cannot be `0`: expected at least one second"
         ],
     );
     check(
         "max-attempts = 0",
-        expect![
+        &expect![
             "error: musher.toml:1:16: `max-attempts` cannot be `0`: expected a whole number from 1 up"
         ],
     );
     check(
         "builders-use-substitutes = \"yes\"",
-        expect![
+        &expect![
             "error: musher.toml:1:28: `builders-use-substitutes` is a string, not true or false"
         ],
     );
     check(
         "sandbox-paths = [\"/ok\",\n \"bin/sh\"]",
-        expect![
+        &expect![
             "error: musher.toml:2:2: `sandbox-paths` cannot be `bin/sh`: expected an absolute path like `/bin/sh`, `/bin/sh=/usr/bin/busybox` or `/dev/kvm?`"
         ],
     );
     check(
         "machine = 3",
-        expect![
-            "error: musher.toml:1:11: `machine` is an integer, not a list of tables, each under `[[machine]]`"
+        &expect![
+            "error: musher.toml:1:11: `machine` is an integer, not tables, each under `[[machine]]`"
         ],
     );
     check(
         "machine = [3]",
-        expect!["error: musher.toml:1:11: `machine` is a list, not a list of tables"],
+        &expect![
+            "error: musher.toml:1:12: `machine` is an integer, not tables, each under `[[machine]]`"
+        ],
     );
 }
 
@@ -191,15 +204,15 @@ fn values_are_checked() {
 fn toml_mistakes_have_a_place() {
     check(
         "timeout = 1\ntimeout = 2",
-        expect!["error: musher.toml:2:1: duplicate key"],
+        &expect!["error: musher.toml:2:1: duplicate key"],
     );
     check(
         "timeout 1",
-        expect!["error: musher.toml:1:9: key with no value, expected `=`"],
+        &expect!["error: musher.toml:1:9: key with no value, expected `=`"],
     );
     check(
         "home-store = \"ß",
-        expect![[r#"error: musher.toml:1:16: invalid basic string, expected `"`"#]],
+        &expect![[r#"error: musher.toml:1:16: invalid basic string, expected `"`"#]],
     );
 }
 
@@ -235,8 +248,8 @@ fn machines_are_read() {
         connect = { exec = ["srun", "--immediate"] }
         systems = []
         "#,
-        expect![[r#"
-            bigbox: ssh://build@bigbox:2222 kind=nix systems={"i686-linux", "x86_64-linux"} jobs=8 speed=2.5 supported={"big-parallel", "kvm"} mandatory={"benchmark"} ssh-key=/root/.ssh/nixdist host-key=ssh-ed25519 AAAA program=/opt/nix/bin/nix-store from=musher.toml:2:9
+        &expect![[r#"
+            bigbox: ssh://build@bigbox:2222?ssh-key=/root/.ssh/nixdist&base64-ssh-public-host-key=c3NoLWVkMjU1MTkgQUFBQQo=&remote-program=/opt/nix/bin/nix-store kind=nix systems={"i686-linux", "x86_64-linux"} jobs=8 speed=2.5 supported={"big-parallel", "kvm"} mandatory={"benchmark"} from=musher.toml:2:9
             ng: ssh-ng://ng kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=musher.toml:15:9
             here: local kind=musher systems={"x86_64-linux"} jobs=1 speed=1 sandbox-paths=[SandboxPath { target: "/dev/kvm", source: "/dev/kvm", optional: true }] from=musher.toml:20:9
             cluster: exec srun --immediate kind=musher systems={} jobs=1 speed=1 from=musher.toml:25:9"#]],
@@ -248,89 +261,95 @@ fn machines_are_checked() {
     let with = |line: &str| format!("[[machine]]\nname = \"a\"\nconnect = \"ssh://a\"\n{line}");
     check(
         "[[machine]]\nname = \"a\"",
-        expect!["error: musher.toml:1:1: machine has no `connect`"],
+        &expect!["error: musher.toml:1:1: machine has no `connect`"],
     );
     check(
         "[[machine]]\nconnect = \"local\"",
-        expect!["error: musher.toml:1:1: machine has no `name`"],
+        &expect!["error: musher.toml:1:1: machine has no `name`"],
     );
     check(
         "[[machine]]\nname = \"a/b\"\nconnect = \"local\"",
-        expect![
+        &expect![
             "error: musher.toml:2:8: `name` cannot be `a/b`: expected letters, digits, `.`, `_`, `-` and `:`, beginning with a letter, a digit or `_`"
         ],
     );
     check(
         "[[machine]]\nname = \"a\"\nconnect = \"bigbox\"",
-        expect![
+        &expect![
             "error: musher.toml:3:11: `connect` cannot be `bigbox`: expected `ssh://HOST`, `ssh-ng://HOST`, `local` or { exec = [...] }"
         ],
     );
     check(
         "[[machine]]\nname = \"a\"\nconnect = \"ssh://\"",
-        expect![[
-            r#"a: ssh:// kind=musher systems={"x86_64-linux"} jobs=1 speed=1 from=musher.toml:1:1"#
-        ]],
+        &expect![[r#"
+            error: musher.toml:3:11: bad store URL `ssh://`
+            cause: `` is not a host name
+            help: names begin with a letter or digit and hold nothing a shell reads"#]],
     );
     check(
         "[[machine]]\nname = \"a\"\nconnect = { exec = [] }",
-        expect![
+        &expect![
             "error: musher.toml:3:11: `connect` cannot be `exec`: expected a program and its arguments"
         ],
     );
     check(
         "[[machine]]\nname = \"a\"\nconnect = { run = [\"x\"] }",
-        expect![
+        &expect![
             "error: musher.toml:3:11: `connect` is a table, not `ssh://HOST`, `ssh-ng://HOST`, `local` or { exec = [...] }"
         ],
     );
     check(
         "[[machine]]\nname = \"a\"\nconnect = \"ssh-ng://a\"\nkind = \"musher\"",
-        expect![[r#"
+        &expect![[r#"
             error: musher.toml:4:8: `ssh-ng://` speaks to stock Nix, so `kind` cannot be `musher`
             help: remove `kind`, or use `ssh://` for a host where musher brings its own worker"#]],
     );
     check(
         &with("kind = \"snix\""),
-        expect!["error: musher.toml:4:8: `kind` cannot be `snix`: expected `musher` or `nix`"],
+        &expect!["error: musher.toml:4:8: `kind` cannot be `snix`: expected `musher` or `nix`"],
     );
     check(
         &with("speed-factor = -1.0"),
-        expect![
+        &expect![
             "error: musher.toml:4:16: `speed-factor` cannot be `-1.0`: expected a number from 0 up"
         ],
     );
     check(
         &with("speed-factor = nan"),
-        expect![
+        &expect![
             "error: musher.toml:4:16: `speed-factor` cannot be `nan`: expected a number from 0 up"
         ],
     );
     check(
         &with("speed-factor = \"fast\""),
-        expect!["error: musher.toml:4:16: `speed-factor` is a string, not a number"],
+        &expect!["error: musher.toml:4:16: `speed-factor` is a string, not a number"],
     );
     check(
         &with("max-jobs = -1"),
-        expect!["error: musher.toml:4:12: `max-jobs` cannot be `-1`: expected a whole number"],
+        &expect!["error: musher.toml:4:12: `max-jobs` cannot be `-1`: expected a whole number"],
     );
     check(
         &with("systems = \"x86_64-linux\""),
-        expect!["error: musher.toml:4:11: `systems` is a string, not a list of strings"],
+        &expect!["error: musher.toml:4:11: `systems` is a string, not a list of strings"],
+    );
+    check(
+        "[[machine]]\nname = \"a\"\nconnect = \"local\"\nssh-key = \"/k\"",
+        &expect![
+            "error: musher.toml:4:11: `ssh-key` has no meaning for a machine that is not reached by ssh"
+        ],
     );
     check(
         &with("supported-features = [\"kvm,big\"]"),
-        expect![
+        &expect![
             "error: musher.toml:4:23: `supported-features` cannot be `kvm,big`: expected one word an item, without commas"
         ],
     );
     check(
         &with("public-host-key = \"ssh-ed25519 AAAA\""),
-        expect![[r#"
-        error: musher.toml:4:19: bad host key `ssh-ed25519 AAAA`
-        cause: it is not base64
-        cause: Invalid symbol 45, offset 3.
-        help: take the line of `ssh-keyscan HOST` without its first word and encode it with `base64 -w0`"#]],
+        &expect![[r#"
+            error: musher.toml:4:19: bad host key `ssh-ed25519 AAAA`
+            cause: it is not base64
+            help: the value is printed on the host by `base64 -w0 /etc/ssh/ssh_host_ed25519_key.pub`"#]],
     );
 }
 
@@ -345,7 +364,7 @@ connect = "ssh://a"
 name = "a"
 connect = "ssh://b"
 "#,
-        expect![[r#"
+        &expect![[r#"
             error: musher.toml:5:1: machine `a` is already defined at musher.toml:2:1
             help: every machine needs a name of its own; one from a machines file is named after its host"#]],
     );
@@ -368,8 +387,8 @@ fn what_cannot_be_driven_says_why() {
     let seen: Vec<String> = config
         .machines()
         .iter()
-        .map(|machine| match machine.protocol() {
-            Ok(protocol) => format!("{}: {protocol:?}", machine.name),
+        .map(|machine| match machine.ssh_store() {
+            Ok(store) => format!("{}: {:?}", machine.name, store.protocol),
             Err(error) => format!("{error}; {}", error.help().unwrap_or_default()),
         })
         .collect();
@@ -378,7 +397,7 @@ fn what_cannot_be_driven_says_why() {
         serve: Serve
         machine `worker` is of kind `musher`, which this release cannot drive yet; set `kind = "nix"` if the host has stock Nix
         machine `here` is of kind `musher`, which this release cannot drive yet; connect by `ssh://` or `ssh-ng://` to a host with stock Nix
-        machine `local-nix` has stock Nix but is not reached by ssh (connect is local); connect by `ssh://` or `ssh-ng://` to a host with stock Nix"#]].assert_eq(&seen.join("\n"));
+        machine `local-nix` has stock Nix but is reached by `local`; connect by `ssh://` or `ssh-ng://` to a host with stock Nix"#]].assert_eq(&seen.join("\n"));
 }
 
 #[test]

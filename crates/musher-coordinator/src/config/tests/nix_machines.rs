@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use expect_test::{Expect, expect};
 
 use super::{story, summary};
+use crate::config::Machine;
 use crate::config::nix_machines::{Included, parse};
 
 /// Reads `machines` among `files`, given as pairs of name and text.
-fn read(files: &[(&str, &str)]) -> Result<String, String> {
+fn machines(files: &[(&str, &str)]) -> Result<Vec<Machine>, String> {
     let files: BTreeMap<PathBuf, &str> = files
         .iter()
         .map(|(name, text)| (PathBuf::from(name), *text))
@@ -22,27 +23,30 @@ fn read(files: &[(&str, &str)]) -> Result<String, String> {
             text: (*text).to_owned(),
         }))
     };
-    let machines = parse(Path::new("machines"), "x86_64-linux", &read)
+    parse(Path::new("machines"), "x86_64-linux", &read)
         .map_err(|error| story(&error))?
-        .ok_or("no file")?;
-    Ok(machines.iter().map(summary).collect::<Vec<_>>().join("\n"))
+        .ok_or_else(|| "no file".to_owned())
 }
 
 #[track_caller]
-fn check(text: &str, expected: Expect) {
+fn check(text: &str, expected: &Expect) {
     check_files(&[("machines", text)], expected);
 }
 
 #[track_caller]
-fn check_files(files: &[(&str, &str)], expected: Expect) {
-    expected.assert_eq(&read(files).unwrap_or_else(|story| story));
+fn check_files(files: &[(&str, &str)], expected: &Expect) {
+    let seen = match machines(files) {
+        Ok(machines) => machines.iter().map(summary).collect::<Vec<_>>().join("\n"),
+        Err(story) => story,
+    };
+    expected.assert_eq(&seen);
 }
 
 #[test]
 fn a_host_alone_has_every_default() {
     check(
         "scratchy",
-        expect![[
+        &expect![[
             r#"scratchy: ssh://scratchy kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:1:1"#
         ]],
     );
@@ -52,16 +56,16 @@ fn a_host_alone_has_every_default() {
 fn absent_columns_have_defaults_wherever_they_end() {
     check(
         "h s1\n h2 - /key\nh3 - - 3\nh4 - - - 4\nh5 - - - - f",
-        expect![[r#"
+        &expect![[r#"
             h: ssh://h kind=nix systems={"s1"} jobs=1 speed=1 from=machines:1:1
-            h2: ssh://h2 kind=nix systems={"x86_64-linux"} jobs=1 speed=1 ssh-key=/key from=machines:2:2
+            h2: ssh://h2?ssh-key=/key kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:2:2
             h3: ssh://h3 kind=nix systems={"x86_64-linux"} jobs=3 speed=1 from=machines:3:1
             h4: ssh://h4 kind=nix systems={"x86_64-linux"} jobs=1 speed=4 from=machines:4:1
             h5: ssh://h5 kind=nix systems={"x86_64-linux"} jobs=1 speed=1 supported={"f"} from=machines:5:1"#]],
     );
     check(
         "h - - - - - - -",
-        expect![[
+        &expect![[
             r#"h: ssh://h kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:1:1"#
         ]],
     );
@@ -71,8 +75,8 @@ fn absent_columns_have_defaults_wherever_they_end() {
 fn every_column_is_read() {
     check(
         "ssh-ng://me@h?remote-store=/x x86_64-linux,i686-linux /key 8 1.5 kvm,,big bench c3NoLWVkMjU1MTkgQUFBQQo= ninth",
-        expect![[
-            r#"h: ssh-ng://me@h?remote-store=/x kind=nix systems={"i686-linux", "x86_64-linux"} jobs=8 speed=1.5 supported={"big", "kvm"} mandatory={"bench"} ssh-key=/key host-key=ssh-ed25519 AAAA from=machines:1:1"#
+        &expect![[
+            r#"h: ssh-ng://me@h?ssh-key=/key&base64-ssh-public-host-key=c3NoLWVkMjU1MTkgQUFBQQo=&remote-store=/x kind=nix systems={"i686-linux", "x86_64-linux"} jobs=8 speed=1.5 supported={"big", "kvm"} mandatory={"bench"} from=machines:1:1"#
         ]],
     );
 }
@@ -81,7 +85,7 @@ fn every_column_is_read() {
 fn lines_semicolons_and_comments_separate() {
     check(
         "# none; at all\na # b; c\n\n ;b;; c\t-\t-\t2;",
-        expect![[r#"
+        &expect![[r#"
         a: ssh://a kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:2:1
         b: ssh://b kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:4:3
         c: ssh://c kind=nix systems={"x86_64-linux"} jobs=2 speed=1 from=machines:4:7"#]],
@@ -92,12 +96,12 @@ fn lines_semicolons_and_comments_separate() {
 fn any_store_is_a_machine() {
     check(
         "daemon\nauto\n/srv/store\nlocal?root=/x\nunix:///sock",
-        expect![[r#"
+        &expect![[r#"
             daemon: daemon kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:1:1
             auto: auto kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:2:1
-            srv_store: /srv/store kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:3:1
-            local: local?root=/x kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:4:1
-            sock: unix:///sock kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:5:1"#]],
+            local: local?root=/srv/store kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:3:1
+            local-2: local?root=/x kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:4:1
+            daemon-2: unix:///sock kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:5:1"#]],
     );
 }
 
@@ -105,7 +109,7 @@ fn any_store_is_a_machine() {
 fn machines_on_one_host_are_numbered() {
     check(
         "me@h\nssh://h:2222\nssh-ng://h\nh-2",
-        expect![[r#"
+        &expect![[r#"
         h: ssh://me@h kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:1:1
         h-2: ssh://h:2222 kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:2:1
         h-3: ssh-ng://h kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:3:1
@@ -117,7 +121,7 @@ fn machines_on_one_host_are_numbered() {
 fn zero_speed_is_one_and_zero_jobs_stay_zero() {
     check(
         "h - - 0 0",
-        expect![[
+        &expect![[
             r#"h: ssh://h kind=nix systems={"x86_64-linux"} jobs=0 speed=1 from=machines:1:1"#
         ]],
     );
@@ -127,50 +131,49 @@ fn zero_speed_is_one_and_zero_jobs_stay_zero() {
 fn mistakes_have_a_place() {
     check(
         "a\n  b - - eight",
-        expect![
+        &expect![
             "error: machines:2:9: column 4 (maxJobs) cannot be `eight`: expected a whole number"
         ],
     );
     check(
         "a - - -1",
-        expect!["error: machines:1:7: column 4 (maxJobs) cannot be `-1`: expected a whole number"],
+        &expect!["error: machines:1:7: column 4 (maxJobs) cannot be `-1`: expected a whole number"],
     );
     check(
         "a; b - - 1 fast",
-        expect![
+        &expect![
             "error: machines:1:12: column 5 (speedFactor) cannot be `fast`: expected a number from 0 up"
         ],
     );
     check(
         "a - - 1 -1",
-        expect![
+        &expect![
             "error: machines:1:9: column 5 (speedFactor) cannot be `-1`: expected a number from 0 up"
         ],
     );
     check(
         "a - - 1 nan",
-        expect![
+        &expect![
             "error: machines:1:9: column 5 (speedFactor) cannot be `nan`: expected a number from 0 up"
         ],
     );
     check(
         "a - - 1 1 - - not/base=64",
-        expect![[r#"
-        error: machines:1:15: bad host key `not/base=64`
-        cause: it is not base64
-        cause: Invalid symbol 61, offset 8.
-        help: take the line of `ssh-keyscan HOST` without its first word and encode it with `base64 -w0`"#]],
+        &expect![[r#"
+            error: machines:1:15: bad host key `not/base=64`
+            cause: it is not base64
+            help: the value is printed on the host by `base64 -w0 /etc/ssh/ssh_host_ed25519_key.pub`"#]],
     );
     check(
         "a - - 1 1 - - c3NoLWVkMjU1MTk=",
-        expect![[r#"
-        error: machines:1:15: bad host key `c3NoLWVkMjU1MTk=`
-        cause: it decodes to `ssh-ed25519`, not to a key type and a key
-        help: take the line of `ssh-keyscan HOST` without its first word and encode it with `base64 -w0`"#]],
+        &expect![[r#"
+            error: machines:1:15: bad host key `c3NoLWVkMjU1MTk=`
+            cause: decoded it is not `TYPE KEY`, but `ssh-ed25519`
+            help: the value is printed on the host by `base64 -w0 /etc/ssh/ssh_host_ed25519_key.pub`"#]],
     );
     check(
         "ssh-ng://localhost?remote-program=/usr/bin/musher%20serve%20--class%20a",
-        expect![[r#"
+        &expect![[r#"
             error: machines:1:1: machine `ssh-ng://localhost?remote-program=/usr/bin/musher%20serve%20--class%20a` is an entrance of musher itself
             help: do not include the builders file that `musher setup` wrote for Nix"#]],
     );
@@ -184,7 +187,7 @@ fn files_are_included() {
             ("more.d/x", "@y"),
             ("more.d/y", "b\na"),
         ],
-        expect![[r#"
+        &expect![[r#"
             a: ssh://a kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=machines:1:1
             b: ssh://b kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=more.d/y:1:1
             a-2: ssh://a kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=more.d/y:2:1
@@ -192,7 +195,7 @@ fn files_are_included() {
     );
     check_files(
         &[("machines", "@a;@a"), ("a", "h")],
-        expect![[r#"
+        &expect![[r#"
         h: ssh://h kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=a:1:1
         h-2: ssh://h kind=nix systems={"x86_64-linux"} jobs=1 speed=1 from=a:1:1"#]],
     );
@@ -202,7 +205,7 @@ fn files_are_included() {
 fn a_file_cannot_include_itself() {
     check_files(
         &[("machines", "\n@a"), ("a", "h; @machines")],
-        expect!["error: a:1:4: `@machines` includes a file that is being read"],
+        &expect!["error: a:1:4: `@machines` includes a file that is being read"],
     );
 }
 
@@ -210,7 +213,7 @@ fn a_file_cannot_include_itself() {
 fn an_unreadable_include_is_an_error() {
     check_files(
         &[("machines", "h\n@secret")],
-        expect![[r#"
+        &expect![[r#"
         error: machines:2:1: cannot read `secret`
         cause: permission denied"#]],
     );
@@ -223,29 +226,38 @@ fn shared_vectors_are_read() {
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
         PathBuf::from,
     );
-    let vector = |name: &str| std::fs::read_to_string(shared.join("vectors/machines").join(name));
-    match (vector("valid"), vector("bad_format")) {
-        (Ok(valid), Ok(bad)) => {
-            check(
-                &valid,
-                expect![[r#"
-                scratchy.labs.cs.uu.nl: ssh://nix@scratchy.labs.cs.uu.nl kind=nix systems={"i686-linux"} jobs=8 speed=1 supported={"kvm"} ssh-key=/home/nix/.ssh/id_scratchy_auto from=machines:1:1
-                itchy.labs.cs.uu.nl: ssh://nix@itchy.labs.cs.uu.nl kind=nix systems={"i686-linux"} jobs=8 speed=2 ssh-key=/home/nix/.ssh/id_scratchy_auto from=machines:2:1
-                poochie.labs.cs.uu.nl: ssh://nix@poochie.labs.cs.uu.nl kind=nix systems={"i686-linux"} jobs=1 speed=2 supported={"kvm"} mandatory={"benchmark"} ssh-key=/home/nix/.ssh/id_scratchy_auto host-key=ssh-rsa AAAAB3NzaC1yc2EA from=machines:3:1"#]],
-            );
-            check(
-                &bad,
-                expect![
-                    "error: machines:1:32: column 4 (maxJobs) cannot be `eight`: expected a whole number"
-                ],
-            );
-        }
-        (Err(error), _) | (_, Err(error)) => {
-            use std::io::Write as _;
-            let _ = writeln!(
-                io::stderr(),
-                "skipped vectors/machines/valid, bad_format: {error}"
-            );
+    for (name, check) in [
+        ("valid", check_valid as fn(&str)),
+        ("bad_format", check_bad_format),
+    ] {
+        match std::fs::read_to_string(shared.join("vectors/machines").join(name)) {
+            Ok(text) => check(&text),
+            Err(error) => {
+                use std::io::Write as _;
+                let _ = writeln!(io::stderr(), "skipped vectors/machines/{name}: {error}");
+            }
         }
     }
+}
+
+fn check_valid(text: &str) {
+    let machines = machines(&[("machines", text)]).expect("valid machines");
+    let seen: Vec<_> = machines
+        .iter()
+        .map(|machine| {
+            let store = machine.ssh_store().expect("a host reached by ssh");
+            let has_key = store.host_key.is_some();
+            (machine.max_jobs, machine.speed_factor.value(), has_key)
+        })
+        .collect();
+    assert_eq!(seen, [(8, 1.0, false), (8, 2.0, false), (1, 2.0, true)]);
+}
+
+fn check_bad_format(text: &str) {
+    check(
+        text,
+        &expect![
+            "error: machines:1:32: column 4 (maxJobs) cannot be `eight`: expected a whole number"
+        ],
+    );
 }
