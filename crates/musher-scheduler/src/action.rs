@@ -17,8 +17,8 @@ pub enum Action {
         lease: LeaseId,
     },
     /// Stop this attempt: its build is no longer wanted, or its machine is
-    /// away or removed. On a machine that stays the slot counts as taken until
-    /// the attempt is reported ended.
+    /// away or removed. Said once of an attempt. On a machine that stays, the
+    /// slot counts as taken until the attempt is reported ended.
     Cancel {
         /// The attempt.
         lease: LeaseId,

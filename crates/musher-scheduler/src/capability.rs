@@ -1,7 +1,7 @@
 //! Machines grouped by what they can build, for the lines `setup` writes. Knows
 //! nothing of builds, nor of where the lines go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::{MachineSpec, SpeedFactor};
 
@@ -23,18 +23,21 @@ pub struct CapabilityClass {
     pub max_speed_factor: SpeedFactor,
 }
 
-/// The classes `machines` fall into, in the order of names.
+/// The classes `machines` fall into, in the order of names. Machines without
+/// slots are in none.
 pub fn capability_classes<'a>(
     machines: impl IntoIterator<Item = &'a MachineSpec>,
 ) -> Vec<CapabilityClass> {
-    let mut classes: BTreeMap<String, CapabilityClass> = BTreeMap::new();
-    for spec in machines {
-        let class = CapabilityClass::of(spec);
-        (classes.entry(class.name.clone()))
-            .and_modify(|known| known.absorb(&class))
-            .or_insert(class);
+    let mut classes: Vec<CapabilityClass> = Vec::new();
+    for spec in machines.into_iter().filter(|spec| spec.slots > 0) {
+        let alone = CapabilityClass::of(spec);
+        match classes.iter_mut().find(|class| class.is_like(&alone)) {
+            Some(class) => class.absorb(&alone),
+            None => classes.push(alone),
+        }
     }
-    classes.into_values().collect()
+    classes.sort_by(|a, b| a.name.cmp(&b.name));
+    classes
 }
 
 impl CapabilityClass {
@@ -51,7 +54,14 @@ impl CapabilityClass {
         }
     }
 
-    /// Counts the machines of `other`, which is the same class, into this one.
+    /// Whether both can make the same builds.
+    fn is_like(&self, other: &Self) -> bool {
+        self.systems == other.systems
+            && self.supported_features == other.supported_features
+            && self.mandatory_features == other.mandatory_features
+    }
+
+    /// Counts the machines of `other`, which is like this one, into it.
     fn absorb(&mut self, other: &Self) {
         self.slots = self.slots.saturating_add(other.slots);
         if other.max_speed_factor > self.max_speed_factor {

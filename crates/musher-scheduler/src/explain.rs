@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::needs::Lacks;
 use crate::{Fault, Lack, LeaseId, MachineId, MachineSpec, Presence, Timestamp};
 
 /// What becomes of a build at present.
@@ -68,13 +69,7 @@ pub enum WhyNot {
 impl fmt::Display for WhyNot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lacks(lacks) => {
-                for (at, lack) in lacks.iter().enumerate() {
-                    let and = if at == 0 { "" } else { " and " };
-                    write!(f, "{and}{lack}")?;
-                }
-                Ok(())
-            }
+            Self::Lacks(lacks) => Lacks(lacks).fmt(f),
             Self::Drained => f.write_str("is drained"),
             // When it is tried again is left to the caller, who knows the time.
             Self::Away { reason, .. } => write!(f, "is away: {reason}"),

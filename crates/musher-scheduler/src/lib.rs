@@ -36,12 +36,16 @@
 //! ```
 
 mod action;
+mod build;
 mod capability;
 mod event;
 mod explain;
+mod fleet;
 mod ids;
 mod machine;
 mod needs;
+mod placement;
+mod queue;
 mod refusal;
 mod scheduler;
 mod time;

@@ -101,6 +101,19 @@ impl fmt::Display for Lack {
     }
 }
 
+/// Everything a machine lacks, in a row.
+pub(crate) struct Lacks<'a>(pub(crate) &'a [Lack]);
+
+impl fmt::Display for Lacks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, lack) in self.0.iter().enumerate() {
+            let and = if at == 0 { "" } else { " and " };
+            write!(f, "{and}{lack}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Names in backticks, separated by commas.
 struct Quoted<'a>(&'a BTreeSet<String>);
 

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::needs::Lacks;
 use crate::{Lack, MachineId, Needs};
 
 /// Why no machine of the fleet could ever make a build.
@@ -33,11 +34,7 @@ impl fmt::Display for Machines<'_> {
         }
         for (at, (machine, lacks)) in self.0.iter().enumerate() {
             let semicolon = if at == 0 { "" } else { "; " };
-            write!(f, "{semicolon}`{machine}` ")?;
-            for (at, lack) in lacks.iter().enumerate() {
-                let and = if at == 0 { "" } else { " and " };
-                write!(f, "{and}{lack}")?;
-            }
+            write!(f, "{semicolon}`{machine}` {}", Lacks(lacks))?;
         }
         Ok(())
     }
