@@ -2,7 +2,11 @@
 //! module serves it, and nothing of how.
 
 mod apt;
+mod cargo;
+mod dispatch;
 mod hosts;
+mod interop;
+mod relay;
 mod run;
 mod ui;
 
@@ -21,6 +25,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    Interop(interop::InteropArgs),
     Hosts(hosts::shell::HostsArgs),
     #[command(hide = true)]
     HostInit(hosts::init::InitArgs),
@@ -38,6 +43,7 @@ fn main() -> ExitCode {
 
 fn perform(task: Task) -> Result<()> {
     match task {
+        Task::Interop(args) => interop::run(&args),
         Task::Hosts(args) => hosts::shell::run(&args),
         Task::HostInit(args) => hosts::init::run(&args),
     }

@@ -2,11 +2,12 @@
 //! Knows how to start and end it; what runs on it is its caller's business.
 
 use std::{
-    env, fs,
+    collections::BTreeMap,
+    fs,
     io::{BufRead, BufReader},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{self, Child, ChildStdin, Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
@@ -81,7 +82,7 @@ impl Host {
         let ssh_port = free_port()?;
         let host_key = HostKey::make(&etc.join("ssh/ssh_host_ed25519_key"))?;
         for (file, text) in [
-            ("nix/nix.conf", nix_conf(&spec.settings)),
+            ("nix/nix.conf", nix_conf(&spec.settings, &[])),
             ("ssh/sshd_config", ssh::daemon_config(ssh_port)),
             ("hosts", format!("127.0.0.1 localhost {}\n", spec.name)),
             ("hostname", format!("{}\n", spec.name)),
@@ -184,6 +185,12 @@ impl Host {
             .with_context(|| format!("cannot read `{inside}` on `{}`", self.name()))
     }
 
+    /// Writes nix.conf anew, with `more` settings than the host started with.
+    /// nix-daemon reads it when it is started again.
+    pub(crate) fn configure_nix(&self, more: &[(&str, &str)]) -> Result<()> {
+        self.write("/etc/nix/nix.conf", nix_conf(&self.spec.settings, more))
+    }
+
     /// Copies a program of this machine to the host.
     pub(crate) fn install(&self, program: &Path, inside: &str) -> Result<()> {
         fs::copy(program, self.path(inside))
@@ -226,7 +233,8 @@ impl Drop for Host {
 }
 
 fn start_init(base: &Base, room: &Room, name: &str) -> Result<(Child, Option<ChildStdin>)> {
-    let this_program = env::current_exe().context("cannot find this program")?;
+    // By its process, since cargo may have replaced the file meanwhile.
+    let this_program = format!("/proc/{}/exe", process::id());
     let mut unshare = Command::new("unshare")
         .args([
             "--mount",
@@ -251,7 +259,8 @@ fn start_init(base: &Base, room: &Room, name: &str) -> Result<(Child, Option<Chi
     Ok((unshare, stdin))
 }
 
-fn nix_conf(settings: &[(&'static str, String)]) -> String {
+/// Every setting once, the last word on it being the one that counts.
+fn nix_conf(settings: &[(&'static str, String)], more: &[(&str, &str)]) -> String {
     let common = [
         ("build-users-group", "nixbld"),
         ("sandbox", "true"),
@@ -262,16 +271,15 @@ fn nix_conf(settings: &[(&'static str, String)]) -> String {
         ("builders", ""),
         ("trusted-users", "root"),
     ];
-    let mut text = String::new();
-    for (name, value) in common {
-        if settings.iter().all(|(own, _)| *own != name) {
-            text.push_str(&format!("{name} = {value}\n"));
-        }
-    }
-    for (name, value) in settings {
-        text.push_str(&format!("{name} = {value}\n"));
-    }
-    text
+    let own = settings.iter().map(|(name, value)| (*name, value.as_str()));
+    let all: BTreeMap<&str, &str> = common
+        .into_iter()
+        .chain(own)
+        .chain(more.iter().copied())
+        .collect();
+    all.iter()
+        .map(|(name, value)| format!("{name} = {value}\n"))
+        .collect()
 }
 
 /// A loopback port nobody listens on. Someone may take it before sshd does;

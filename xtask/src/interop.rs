@@ -1,0 +1,101 @@
+//! `cargo xtask interop`: real Nix of several versions on both sides of Musher.
+//! Every client builds on every builder by both schemes; `cell` is one of those.
+
+mod cell;
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use self::cell::Cell;
+use crate::{
+    cargo::{self, Profile},
+    dispatch::Scheme,
+    hosts::{host::Spec, suite::Suite, team::Team},
+    ui,
+};
+
+/// Build on every Nix from every Nix, over ssh
+#[derive(Args)]
+pub(crate) struct InteropArgs {
+    /// Only clients of this Debian
+    #[arg(long, value_enum)]
+    client: Option<Suite>,
+    /// Only builders of this Debian
+    #[arg(long, value_enum)]
+    builder: Option<Suite>,
+    /// Only this way of speaking to builders
+    #[arg(long, value_enum)]
+    scheme: Option<Scheme>,
+    /// Oldest against newest only
+    #[arg(long)]
+    quick: bool,
+    /// By stock remote building, without Musher
+    #[arg(long, hide = true)]
+    stock: bool,
+}
+
+impl InteropArgs {
+    /// The whole matrix.
+    pub(crate) fn all() -> Self {
+        Self {
+            client: None,
+            builder: None,
+            scheme: None,
+            quick: false,
+            stock: false,
+        }
+    }
+
+    fn wants(&self, cell: &Cell) -> bool {
+        (!self.stock || cell.is_for_stock())
+            && self.client.is_none_or(|suite| suite == cell.client)
+            && self.builder.is_none_or(|suite| suite == cell.builder)
+            && self.scheme.is_none_or(|scheme| scheme == cell.scheme)
+            && (!self.quick || (cell.client != Suite::Trixie && cell.builder != Suite::Trixie))
+    }
+}
+
+/// Runs the cells asked for, all of them even when one fails.
+pub(crate) fn run(args: &InteropArgs) -> Result<()> {
+    let cells: Vec<Cell> = Cell::all()
+        .into_iter()
+        .filter(|cell| args.wants(cell))
+        .collect();
+    let musher = if args.stock {
+        None
+    } else {
+        Some(cargo::build_musher(Profile::Dev)?)
+    };
+    let nonce = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .context("no time")?
+        .as_nanos();
+    let mut failed = 0;
+    for client in Suite::ALL {
+        let own: Vec<&Cell> = cells.iter().filter(|cell| cell.client == client).collect();
+        if own.is_empty() {
+            continue;
+        }
+        let builders = Suite::ALL.map(|suite| Spec::new(suite.name(), suite));
+        let team = Team::start(Spec::new("client", client), builders.into())?;
+        for (number, cell) in own.into_iter().enumerate() {
+            let started = Instant::now();
+            let problems = cell.check(&team, musher.as_deref(), &format!("{nonce}-{number}"))?;
+            let verdict = if problems.is_empty() { "ok" } else { "FAILED" };
+            ui::say(format!(
+                "{cell}: {verdict} in {}",
+                ui::seconds(started.elapsed())
+            ));
+            failed += usize::from(!problems.is_empty());
+            for problem in problems {
+                ui::say(format!("  {}", problem.replace('\n', "\n    ")));
+            }
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} of {} cells failed", cells.len());
+    }
+    Ok(())
+}
