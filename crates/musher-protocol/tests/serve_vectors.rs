@@ -25,7 +25,7 @@ fn check<T: PartialEq + Debug>(
     encoder: impl FnOnce(&T, &mut Encoder),
 ) {
     let value = decode(bytes, &StoreDir::default(), decoder).unwrap();
-    assert_eq!(value, expected);
+    assert_eq!(&value, expected);
     assert_eq!(
         encoded(&value, encoder),
         bytes,
