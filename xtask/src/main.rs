@@ -6,8 +6,10 @@ mod cargo;
 mod dispatch;
 mod hosts;
 mod interop;
+mod lint;
 mod relay;
 mod run;
+mod test;
 mod ui;
 
 use std::process::ExitCode;
@@ -25,6 +27,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    Test(test::TestArgs),
+    Lint(lint::LintArgs),
     Interop(interop::InteropArgs),
     Hosts(hosts::shell::HostsArgs),
     #[command(hide = true)]
@@ -43,6 +47,8 @@ fn main() -> ExitCode {
 
 fn perform(task: Task) -> Result<()> {
     match task {
+        Task::Test(args) => test::run(&args),
+        Task::Lint(args) => lint::run(&args),
         Task::Interop(args) => interop::run(&args),
         Task::Hosts(args) => hosts::shell::run(&args),
         Task::HostInit(args) => hosts::init::run(&args),

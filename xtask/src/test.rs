@@ -1,0 +1,53 @@
+//! `cargo xtask test`: everything that CI checks, in the order of what is
+//! quickest to fail. Knows the steps; each knows itself how to fail.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::{
+    apt::{self, Tool},
+    cargo, interop, lint, run, ui,
+};
+
+/// Run every check that CI runs
+#[derive(Args)]
+pub(crate) struct TestArgs {}
+
+/// What compiling and the tests need besides Rust.
+const TOOLS: [Tool; 3] = [
+    Tool {
+        program: "cc",
+        package: "gcc",
+    },
+    Tool {
+        program: "ssh",
+        package: "openssh-client",
+    },
+    Tool {
+        program: "sshd",
+        package: "openssh-server",
+    },
+];
+
+/// Stops at the first step that fails.
+pub(crate) fn run(_: &TestArgs) -> Result<()> {
+    ui::step("tools", || apt::require(&TOOLS))?;
+    with_cargo("formatting", &["fmt", "--all", "--check"])?;
+    with_cargo(
+        "clippy",
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "--deny=warnings",
+        ],
+    )?;
+    ui::step("lint", || lint::run(&lint::LintArgs {}))?;
+    with_cargo("tests", &["test", "--workspace"])?;
+    ui::step("interop", || interop::run(&interop::InteropArgs::all()))
+}
+
+fn with_cargo(name: &str, arguments: &[&str]) -> Result<()> {
+    ui::step(name, || run::visible(&mut cargo::command(arguments)))
+}
