@@ -43,23 +43,22 @@ fn encoded<T>(value: &T, encoder: impl FnOnce(&T, &mut Encoder)) -> Vec<u8> {
 #[track_caller]
 fn check_each<T: PartialEq + Debug>(
     bytes: &[u8],
-    expected: Vec<T>,
+    expected: &[T],
     mut decoder: impl AsyncFnMut(&mut Decoder) -> Result<T, DecodeError>,
     encoder: impl Fn(&T, &mut Encoder),
 ) {
-    let count = expected.len();
-    check(
-        bytes,
-        &expected,
-        async |d| {
-            let mut values = Vec::new();
-            for _ in 0..count {
-                values.push(decoder(d).await?);
-            }
-            Ok(values)
-        },
-        |values, e| values.iter().for_each(|value| encoder(value, e)),
-    );
+    let values = decode(bytes, &StoreDir::default(), async |d| {
+        let mut values = Vec::new();
+        for _ in expected {
+            values.push(decoder(d).await?);
+        }
+        Ok(values)
+    });
+    assert_eq!(values.unwrap(), expected);
+    let again = encoded(&expected, |values, e| {
+        values.iter().for_each(|value| encoder(value, e));
+    });
+    assert_eq!(again, bytes, "{expected:?} is not as it was");
 }
 
 fn path(base_name: &str) -> StorePath {
@@ -92,7 +91,7 @@ fn text(values: &[&str]) -> Vec<String> {
 fn string(bytes: &[u8]) {
     check_each(
         bytes,
-        text(&["", "hi", "white rabbit", "大白兔", "oh no "]),
+        &text(&["", "hi", "white rabbit", "大白兔", "oh no "]),
         async |d| d.short("string").await,
         |value, e| e.string(value),
     );
@@ -101,7 +100,7 @@ fn string(bytes: &[u8]) {
 fn store_path(bytes: &[u8]) {
     check_each(
         bytes,
-        vec![path(FOO), path(FOO_BAR)],
+        &[path(FOO), path(FOO_BAR)],
         async |d| d.path("path").await,
         |value, e| e.path(value),
     );
@@ -110,7 +109,7 @@ fn store_path(bytes: &[u8]) {
 fn optional_store_path(bytes: &[u8]) {
     check_each(
         bytes,
-        vec![None, Some(path(FOO_BAR))],
+        &[None, Some(path(FOO_BAR))],
         async |d| d.optional_path("path").await,
         |value, e| e.optional_path(value.as_ref()),
     );
@@ -128,7 +127,7 @@ fn content_addresses() -> Vec<CAHash> {
 fn content_address(bytes: &[u8]) {
     check_each(
         bytes,
-        content_addresses(),
+        &content_addresses(),
         async |d| d.content_address("content address").await,
         |value, e| e.content_address(value),
     );
@@ -138,7 +137,7 @@ fn optional_content_address(bytes: &[u8]) {
     let sha1 = content_addresses().swap_remove(1);
     check_each(
         bytes,
-        vec![None, Some(sha1)],
+        &[None, Some(sha1)],
         async |d| d.optional_content_address("content address").await,
         |value, e| e.optional_content_address(value.as_ref()),
     );
@@ -192,7 +191,7 @@ fn drv_output(bytes: &[u8]) {
     };
     check_each(
         bytes,
-        vec![id(HASH_A, "baz"), id(HASH_B, "quux")],
+        &[id(HASH_A, "baz"), id(HASH_B, "quux")],
         async |d| d.drv_hash_output("output").await,
         |value, e| e.drv_hash_output(value),
     );
@@ -249,7 +248,7 @@ fn realisation_with_deps(bytes: &[u8]) {
 fn drv_output_by_path(bytes: &[u8]) {
     check_each(
         bytes,
-        vec![
+        &[
             (path(FOO_DRV), "baz".into()),
             (path(FOO_DRV), "quux".into()),
         ],
@@ -350,7 +349,7 @@ fn options_7(bytes: &[u8]) {
 }
 
 #[track_caller]
-fn results(bytes: &[u8], minor: u8, expected: Vec<BuildResult>) {
+fn results(bytes: &[u8], minor: u8, expected: &[BuildResult]) {
     let version = Version::new(minor);
     check_each(
         bytes,
@@ -386,16 +385,16 @@ fn timed_results(times_built: u64, outputs: &[(&str, BuiltOutput)]) -> Vec<Build
 }
 
 fn result_2(bytes: &[u8]) {
-    let expected = vec![
+    let expected = [
         BuildResult::new(BuildStatus::OutputRejected, "no idea why"),
         BuildResult::new(BuildStatus::NotDeterministic, "no idea why"),
         BuildResult::new(BuildStatus::Built, ""),
     ];
-    results(bytes, 2, expected);
+    results(bytes, 2, &expected);
 }
 
 fn result_3(bytes: &[u8]) {
-    results(bytes, 3, timed_results(0, &[]));
+    results(bytes, 3, &timed_results(0, &[]));
 }
 
 fn foo_and_bar(drv_hash: Option<&str>) -> [(&'static str, BuiltOutput); 2] {
@@ -404,19 +403,19 @@ fn foo_and_bar(drv_hash: Option<&str>) -> [(&'static str, BuiltOutput); 2] {
 }
 
 fn result_6(bytes: &[u8]) {
-    results(bytes, 6, timed_results(1, &foo_and_bar(Some(HASH_B))));
+    results(bytes, 6, &timed_results(1, &foo_and_bar(Some(HASH_B))));
 }
 
 fn result_7_compat(bytes: &[u8]) {
-    results(bytes, 7, timed_results(1, &foo_and_bar(None)));
+    results(bytes, 7, &timed_results(1, &foo_and_bar(None)));
 }
 
 fn result_8(bytes: &[u8]) {
-    results(bytes, 8, timed_results(1, &foo_and_bar(None)));
+    results(bytes, 8, &timed_results(1, &foo_and_bar(None)));
 }
 
 /// No vector says which path an info is of.
-fn unkeyed_infos(bytes: &[u8], minor: u8, expected: Vec<PathInfo>) {
+fn unkeyed_infos(bytes: &[u8], minor: u8, expected: &[PathInfo]) {
     let version = Version::new(minor);
     check_each(
         bytes,
@@ -449,7 +448,7 @@ fn derived_info() -> PathInfo {
 }
 
 fn unkeyed_info_3(bytes: &[u8]) {
-    unkeyed_infos(bytes, 3, vec![bare_info(), derived_info()]);
+    unkeyed_infos(bytes, 3, &[bare_info(), derived_info()]);
 }
 
 fn unkeyed_info_4(bytes: &[u8]) {
@@ -470,7 +469,7 @@ fn unkeyed_info_4(bytes: &[u8]) {
         ca: content_addresses().pop(),
         ..hashed.clone()
     };
-    unkeyed_infos(bytes, 4, vec![hashed, addressed]);
+    unkeyed_infos(bytes, 4, &[hashed, addressed]);
 }
 
 /// What a server of 2.5 says first.
