@@ -2,6 +2,7 @@
 //! own format. Parsing is pure; [`Config::load`] alone reads files.
 
 mod error;
+mod import;
 mod machine;
 mod machine_name;
 mod machine_table;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 pub use error::{ConfigError, Problem};
+pub use import::{ImportError, import_machines};
 pub use machine::{Connect, Machine, MachineKind, NotDrivable};
 pub use machine_name::MachineName;
 use nix_machines::Included;

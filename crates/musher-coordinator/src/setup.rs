@@ -16,7 +16,7 @@ use musher_scheduler::{CapabilityClass, capability_classes};
 pub use builders_file::{nix_max_jobs, write_builders_file};
 pub use entrance::{Entrance, EntranceError};
 pub use error::SetupError;
-pub use replace_file::ReplaceError;
+pub use replace_file::{ReplaceError, replace_file};
 
 use crate::config::{Config, Machine, NotDrivable};
 use nix_conf::Setting;
@@ -236,7 +236,7 @@ impl SetupPlan {
         let mut written = Vec::new();
         for change in [&self.builders, &self.nix_conf] {
             if change.is_needed() {
-                replace_file::replace_file(&change.path, &change.after)
+                replace_file(&change.path, &change.after)
                     .map_err(|source| SetupError::Write { source })?;
                 written.push(change.path.as_path());
             }

@@ -1,5 +1,6 @@
 //! The two formats as text in, values or errors out.
 
+mod import;
 mod musher_toml;
 mod nix_machines;
 

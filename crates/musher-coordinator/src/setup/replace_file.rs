@@ -38,7 +38,7 @@ const NEW_FILE_MODE: u32 = 0o644;
 
 /// Writes `text` to `path`, through symbolic links, keeping owner and mode of
 /// the file that was there. Missing directories are made.
-pub(super) fn replace_file(path: &Path, text: &str) -> Result<(), ReplaceError> {
+pub fn replace_file(path: &Path, text: &str) -> Result<(), ReplaceError> {
     replace(path, text).map_err(|source| ReplaceError {
         path: path.to_path_buf(),
         source,
