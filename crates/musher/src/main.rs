@@ -1,2 +1,55 @@
-//! Entry point.
-fn main() {}
+//! The one binary. Commands are thin: they read the configuration, ask a
+//! library, and show what came of it.
+
+mod cli;
+mod commands;
+mod context;
+mod failure;
+mod logging;
+mod outcome;
+mod places;
+mod ui;
+
+use std::panic;
+use std::process::{self, ExitCode};
+
+use clap::Parser as _;
+
+use cli::Cli;
+use context::Context;
+use failure::Failure;
+use outcome::Outcome;
+use ui::Ui;
+
+/// See the list in `cli`.
+const EXIT_BUG: i32 = 4;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(cli.global.verbose);
+    let ui = Ui::new(cli.global.json);
+    end_on_panic(ui);
+    match run(cli, ui) {
+        Ok(outcome) => outcome.into(),
+        Err(failure) => {
+            ui.failure(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli, ui: Ui) -> Result<Outcome, Failure> {
+    let context = Context::new(&cli.global, ui)?;
+    cli.command.run(&context)
+}
+
+/// Makes a broken invariant end the process, whichever task it broke in, with
+/// the exit code that is documented for bugs.
+fn end_on_panic(ui: Ui) {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        print(info);
+        ui.bug();
+        process::exit(EXIT_BUG)
+    }));
+}

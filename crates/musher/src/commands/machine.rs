@@ -1,0 +1,36 @@
+//! `musher machine …`
+
+mod import;
+mod list;
+mod record;
+mod show;
+
+use clap::{Args, Subcommand};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::outcome::Outcome;
+
+/// Show and change the machines that build
+#[derive(Debug, Args)]
+pub(crate) struct MachineArgs {
+    #[command(subcommand)]
+    command: MachineCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum MachineCommand {
+    List(list::ListArgs),
+    Show(show::ShowArgs),
+    Import(import::ImportArgs),
+}
+
+impl MachineArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        match self.command {
+            MachineCommand::List(args) => args.run(context),
+            MachineCommand::Show(args) => args.run(context),
+            MachineCommand::Import(args) => args.run(context),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Where files are: what the command line says, or else `/etc`, `/run` and
+//! `/var/lib` for root and the XDG directories for everyone else.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use musher_coordinator::config::ConfigFile;
+
+use crate::cli::GlobalArgs;
+
+/// The files and directories of one installation. All paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// The configuration.
+    pub(crate) config: ConfigFile,
+    /// Where sockets are.
+    pub(crate) run: PathBuf,
+    /// Where the journal, logs and the like are kept.
+    pub(crate) state: PathBuf,
+    /// Where Nix keeps its configuration.
+    pub(crate) nix_conf_dir: PathBuf,
+    /// The options by which another process finds the same places.
+    pub(crate) options: Vec<String>,
+}
+
+/// Places that cannot be known.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlacesError {
+    /// A user without a home.
+    #[error("cannot find the home directory: `HOME` is not set")]
+    NoHome,
+    /// A relative path, in a directory that is gone.
+    #[error("cannot make `{}` an absolute path", path.display())]
+    Relative {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+}
+
+impl PlacesError {
+    pub(crate) fn help(&self) -> Option<String> {
+        match self {
+            Self::NoHome => Some("set it, or give `--config`, `--run` and `--state`".to_owned()),
+            Self::Relative { .. } => None,
+        }
+    }
+}
+
+/// The directories used where the command line says nothing.
+struct Usual {
+    config: PathBuf,
+    run: PathBuf,
+    state: PathBuf,
+    nix_conf_dir: PathBuf,
+}
+
+impl Places {
+    /// The places of this process.
+    pub(crate) fn find(args: &GlobalArgs) -> Result<Self, PlacesError> {
+        let usual = Usual::find(rustix::process::geteuid().is_root(), |name| {
+            env::var_os(name)
+        })?;
+        Self::with(args, usual)
+    }
+
+    fn with(args: &GlobalArgs, usual: Usual) -> Result<Self, PlacesError> {
+        let config = args.config.as_deref().map(absolute).transpose()?;
+        let run = args.run.as_deref().map(absolute).transpose()?;
+        let state = args.state.as_deref().map(absolute).transpose()?;
+        let given = [("--config", &config), ("--run", &run), ("--state", &state)];
+        let options = given.into_iter().filter_map(|(option, path)| {
+            let path = path.as_ref()?.to_string_lossy().into_owned();
+            Some([option.to_owned(), path])
+        });
+        Ok(Self {
+            options: options.flatten().collect(),
+            config: match config {
+                Some(path) => ConfigFile::Given(path),
+                None => ConfigFile::Usual(usual.config.join("musher.toml")),
+            },
+            run: run.unwrap_or(usual.run),
+            state: state.unwrap_or(usual.state),
+            nix_conf_dir: usual.nix_conf_dir,
+        })
+    }
+}
+
+/// A path as it reads from any directory.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, PlacesError> {
+    std::path::absolute(path).map_err(|source| PlacesError::Relative {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+impl Usual {
+    fn find(
+        is_root: bool,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, PlacesError> {
+        // The XDG specification wants relative paths ignored.
+        let dir = |name: &str| {
+            variable(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        if is_root {
+            return Ok(Self {
+                config: PathBuf::from("/etc/musher"),
+                run: PathBuf::from("/run/musher"),
+                state: PathBuf::from("/var/lib/musher"),
+                nix_conf_dir: dir("NIX_CONF_DIR").unwrap_or_else(|| PathBuf::from("/etc/nix")),
+            });
+        }
+        let below_home = |name: &str, usual: &str| match (dir(name), dir("HOME")) {
+            (Some(path), _) => Ok(path),
+            (None, Some(home)) => Ok(home.join(usual)),
+            (None, None) => Err(PlacesError::NoHome),
+        };
+        let config = below_home("XDG_CONFIG_HOME", ".config")?;
+        let state = below_home("XDG_STATE_HOME", ".local/state")?.join("musher");
+        Ok(Self {
+            nix_conf_dir: dir("NIX_CONF_DIR").unwrap_or_else(|| config.join("nix")),
+            config: config.join("musher"),
+            run: dir("XDG_RUNTIME_DIR").map_or_else(|| state.join("run"), |d| d.join("musher")),
+            state,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The usual places, given the environment as `NAME=value` words.
+    fn places(is_root: bool, environment: &str) -> Result<Places, PlacesError> {
+        let variable = |name: &str| {
+            let mut words = environment
+                .split(' ')
+                .filter_map(|word| word.split_once('='));
+            words
+                .find(|(n, _)| *n == name)
+                .map(|(_, value)| value.into())
+        };
+        Places::with(&NOTHING, Usual::find(is_root, variable)?)
+    }
+
+    const NOTHING: GlobalArgs = GlobalArgs {
+        config: None,
+        run: None,
+        state: None,
+        json: false,
+        verbose: false,
+    };
+
+    #[test]
+    fn root_has_the_system_directories() {
+        let places = places(true, "HOME=/root XDG_CONFIG_HOME=/x").expect("places");
+        assert_eq!(places.config.path(), "/etc/musher/musher.toml");
+        assert_eq!(places.run, Path::new("/run/musher"));
+        assert_eq!(places.state, Path::new("/var/lib/musher"));
+        assert_eq!(places.nix_conf_dir, Path::new("/etc/nix"));
+        assert!(places.options.is_empty());
+    }
+
+    #[test]
+    fn others_have_the_xdg_directories() {
+        let bare = places(false, "HOME=/home/a XDG_RUNTIME_DIR=relative").expect("places");
+        assert_eq!(bare.config.path(), "/home/a/.config/musher/musher.toml");
+        assert_eq!(bare.state, Path::new("/home/a/.local/state/musher"));
+        assert_eq!(bare.run, bare.state.join("run"));
+        let xdg = "XDG_CONFIG_HOME=/c XDG_STATE_HOME=/s XDG_RUNTIME_DIR=/r";
+        let full = places(false, xdg).expect("places");
+        assert_eq!(full.config.path(), "/c/musher/musher.toml");
+        assert_eq!(full.nix_conf_dir, Path::new("/c/nix"));
+        assert_eq!(full.state, Path::new("/s/musher"));
+        assert_eq!(full.run, Path::new("/r/musher"));
+        assert!(matches!(places(false, ""), Err(PlacesError::NoHome)));
+    }
+
+    #[test]
+    fn what_is_given_is_handed_on() {
+        let usual = Usual::find(true, |_| None).expect("places");
+        let args = GlobalArgs {
+            config: Some("/x/c.toml".into()),
+            run: Some("/x/run".into()),
+            ..NOTHING
+        };
+        let places = Places::with(&args, usual).expect("places");
+        assert_eq!(places.config, ConfigFile::Given("/x/c.toml".into()));
+        assert_eq!(places.options, ["--config", "/x/c.toml", "--run", "/x/run"]);
+    }
+}

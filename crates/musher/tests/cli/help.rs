@@ -1,0 +1,191 @@
+use std::path::Path;
+
+use expect_test::{Expect, expect};
+
+use super::support::run;
+
+#[track_caller]
+fn check(words: &str, expected: &Expect) {
+    let args: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+    expected.assert_eq(&run(&args, Path::new("/")));
+}
+
+#[test]
+fn help_lists_commands_options_and_exit_codes() {
+    check(
+        "--help",
+        &expect![[r#"
+        exit 0
+        Makes any set of machines behave as one Nix build machine.
+
+        Data goes to standard output, everything else to standard error.
+
+        Usage: musher [OPTIONS] <COMMAND>
+
+        Commands:
+          machine  Show and change the machines that build
+          setup    Make stock Nix on this host build through musher
+          help     Print this message or the help of the given subcommand(s)
+
+        Options:
+          -h, --help
+                  Print help (see a summary with '-h')
+
+          -V, --version
+                  Print version
+
+        Global options:
+              --config <FILE>
+                  The configuration; machines in Nix's format are read from the file `machines` beside it
+
+              --run <DIR>
+                  The directory of sockets
+
+              --state <DIR>
+                  The directory of what is kept
+
+              --json
+                  Print data as JSON
+
+          -v, --verbose
+                  Print what is going on inside; MUSHER_LOG chooses more finely
+
+        Exit codes:
+          0  done
+          1  the work itself failed: a build, a machine's test
+          2  a mistake in the command line, a file or a request
+          3  the surroundings failed: disk, network, a daemon that is not there
+          4  a bug in musher
+    "#]],
+    );
+}
+
+#[test]
+fn every_command_has_help() {
+    check(
+        "machine --help",
+        &expect![[r#"
+        exit 0
+        Show and change the machines that build
+
+        Usage: musher machine [OPTIONS] <COMMAND>
+
+        Commands:
+          list    List the machines of the configuration
+          show    Show everything that is configured for one machine
+          import  Take over machines from a file in Nix's own format
+          help    Print this message or the help of the given subcommand(s)
+
+        Options:
+          -h, --help  Print help
+
+        Global options:
+              --config <FILE>  The configuration; machines in Nix's format are read from the file `machines`
+                               beside it
+              --run <DIR>      The directory of sockets
+              --state <DIR>    The directory of what is kept
+              --json           Print data as JSON
+          -v, --verbose        Print what is going on inside; MUSHER_LOG chooses more finely
+    "#]],
+    );
+    check(
+        "machine import --help",
+        &expect![[r#"
+        exit 0
+        Take over machines from a file in Nix's own format
+
+        Prints them as they would stand in musher.toml. The file `machines` beside musher.toml needs no
+        import: it is read as it is.
+
+        Usage: musher machine import [OPTIONS] <FILE>
+
+        Arguments:
+          <FILE>
+                  The file, like /etc/nix/machines
+
+        Options:
+              --write
+                  Add them to musher.toml, after showing the difference
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+        Global options:
+              --config <FILE>
+                  The configuration; machines in Nix's format are read from the file `machines` beside it
+
+              --run <DIR>
+                  The directory of sockets
+
+              --state <DIR>
+                  The directory of what is kept
+
+              --json
+                  Print data as JSON
+
+          -v, --verbose
+                  Print what is going on inside; MUSHER_LOG chooses more finely
+    "#]],
+    );
+    check(
+        "setup --help",
+        &expect![[r#"
+        exit 0
+        Make stock Nix on this host build through musher
+
+        Prints the builders, one line a capability class, and the lines for nix.conf that make Nix use them.
+
+        Usage: musher setup [OPTIONS]
+
+        Options:
+              --write
+                  Put them there, after showing the difference
+
+              --nix-conf <FILE>
+                  Nix's configuration [default: nix.conf in Nix's usual directory]
+
+              --builders-file <FILE>
+                  The file of builders that nix.conf includes [default: musher-builders beside nix.conf]
+
+              --program <PATH>
+                  The program that Nix starts for a session [default: this one]
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+        Global options:
+              --config <FILE>
+                  The configuration; machines in Nix's format are read from the file `machines` beside it
+
+              --run <DIR>
+                  The directory of sockets
+
+              --state <DIR>
+                  The directory of what is kept
+
+              --json
+                  Print data as JSON
+
+          -v, --verbose
+                  Print what is going on inside; MUSHER_LOG chooses more finely
+    "#]],
+    );
+}
+
+#[test]
+fn a_wrong_command_line_is_the_users_mistake() {
+    check(
+        "machine lits",
+        &expect![[r#"
+        exit 2
+        --- messages
+        error: unrecognized subcommand 'lits'
+
+          tip: a similar subcommand exists: 'list'
+
+        Usage: musher machine [OPTIONS] <COMMAND>
+
+        For more information, try '--help'.
+    "#]],
+    );
+}
