@@ -2,7 +2,9 @@
 //! module serves it, and nothing of how.
 
 mod apt;
+mod bench;
 mod cargo;
+mod demo;
 mod dispatch;
 mod hosts;
 mod interop;
@@ -29,6 +31,8 @@ struct Cli {
 enum Task {
     Test(test::TestArgs),
     Lint(lint::LintArgs),
+    Bench(bench::BenchArgs),
+    Demo(demo::DemoArgs),
     Interop(interop::InteropArgs),
     Hosts(hosts::shell::HostsArgs),
     #[command(hide = true)]
@@ -49,6 +53,8 @@ fn perform(task: Task) -> Result<()> {
     match task {
         Task::Test(args) => test::run(&args),
         Task::Lint(args) => lint::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::Demo(args) => demo::run(&args),
         Task::Interop(args) => interop::run(&args),
         Task::Hosts(args) => hosts::shell::run(&args),
         Task::HostInit(args) => hosts::init::run(&args),
