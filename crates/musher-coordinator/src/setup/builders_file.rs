@@ -59,10 +59,11 @@ fn nix_speed_factor(speed: f64) -> String {
 /// slot do when builds take 0.7 s or more each, on average.
 ///
 /// Not as many as anyone might want, because each accepted build costs the
-/// client two processes while it waits. And not more than 256 beyond the slots:
-/// Nix asks its questions one after the other, some 20 ms each, so that no more
-/// could be accepted between two polls anyway. At least 64, so that a small
-/// team takes a burst of trivial builds at one go.
+/// client two processes while it waits: 3 MB that no other shares for that of
+/// Nix (2.8), and our session. And not more than 256 beyond the slots: Nix asks
+/// its questions one after the other, some 20 ms each, so that no more could be
+/// accepted between two polls anyway. At least 64 beyond, so that a small team
+/// takes a burst of trivial builds at one go.
 pub fn nix_max_jobs(slots: u32) -> u32 {
     const A_SLOT: u32 = 7;
     const LEAST: u32 = 64;
