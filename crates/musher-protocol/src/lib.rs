@@ -12,3 +12,4 @@ pub mod serve;
 mod session;
 pub mod types;
 pub mod wire;
+pub mod worker;

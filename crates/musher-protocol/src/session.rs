@@ -53,17 +53,25 @@ pub(crate) struct Events<E>(Shared<Option<E>>);
 impl<E> Events<E> {
     /// Hands `event` over once the one before it was taken.
     pub(crate) async fn emit(&self, event: E) {
+        self.emit_while(event, || true).await;
+    }
+
+    /// Hands `event` over once the one before it was taken, or drops it if
+    /// nobody wants it any more by then. Returns whether it was wanted.
+    pub(crate) async fn emit_while(&self, event: E, wanted: impl Fn() -> bool) -> bool {
         let mut event = Some(event);
         self.0
             .when(|slot| {
-                if slot.is_none() {
+                if !wanted() {
+                    Some(false)
+                } else if slot.is_none() {
                     *slot = event.take();
-                    Some(())
+                    Some(true)
                 } else {
                     None
                 }
             })
-            .await;
+            .await
     }
 }
 
