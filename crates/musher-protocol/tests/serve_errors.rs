@@ -122,7 +122,7 @@ fn a_banner_is_shown() {
         ServerSession::new(config()),
         b"GET / HTTP/1.1\r\n",
         &expect![[r#"
-            the peer does not speak the serve protocol: it said `GET / HTTP/1.1`
+            the peer does not speak the serve protocol: it said `GET / HTTP/1.1`
             help: see that the login shell there prints nothing of its own, and that `nix-store --serve --write` is what it runs"#]],
     );
 }
@@ -152,9 +152,7 @@ fn a_handshake_can_fail() {
     check_client(
         ClientSession::new(config()),
         &version(0x300),
-        &expect![[r#"
-            the peer speaks serve protocol 3.0, not 2.5 or newer
-            help: install Nix 2.0 or newer there"#]],
+        &expect!["the peer speaks serve protocol 3.0, not 2.5 or newer"],
     );
     check_client(
         ClientSession::new(config()),
@@ -237,7 +235,7 @@ fn an_answer_can_be_wrong() {
             cannot read the answer to `DumpStorePath`
             cause: bad `NAR` at offset 16: expected `nix-archive-1`, found `nix-archive-2`"#]],
     );
-    let nar = nars::file(b"some content");
+    let nar = nars::directory(b"bin", b"some content");
     check_client(
         client(std::slice::from_ref(&dump)),
         &nar[..nar.len() - 8],

@@ -8,9 +8,13 @@ use crate::wire::DecodeError;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     /// What answered is something else.
-    #[error("the peer does not speak the serve protocol: it said `{greeting}`")]
+    #[error(
+        "the peer does not speak the serve protocol: it said `{}`",
+        // It may hold what a terminal would obey.
+        greeting.to_string().escape_debug()
+    )]
     NotServe {
-        /// The first of what it said.
+        /// The first line of what it said.
         greeting: Text,
     },
     /// It speaks another version than we do.
@@ -73,11 +77,14 @@ impl SessionError {
                  `nix-store --serve --write` is what it runs"
                     .to_owned(),
             ),
-            Self::Version { .. } => Some("install Nix 2.0 or newer there".to_owned()),
+            Self::Version { number } if *number < Version::MIN.number() => {
+                Some("install Nix 2.0 or newer there".to_owned())
+            }
             Self::NoHandshake | Self::NoAnswer { .. } => {
                 Some("its standard error output says why".to_owned())
             }
-            Self::Answer { .. }
+            Self::Version { .. }
+            | Self::Answer { .. }
             | Self::Unasked { .. }
             | Self::Request { .. }
             | Self::Body { .. } => None,

@@ -59,10 +59,8 @@ async fn magic(d: &mut Decoder, expected: u64) -> Result<(), SessionError> {
 
 fn not_serve(d: &Decoder) -> SessionError {
     let greeting = d.source().preview(GREETING);
-    let greeting = match greeting.iter().position(|byte| *byte == b'\n') {
-        Some(end) => greeting.slice(..end),
-        None => greeting,
-    };
+    let line = greeting.split(|byte| *byte == b'\n').next();
+    let greeting = greeting.slice_ref(line.unwrap_or_default().trim_ascii_end());
     SessionError::NotServe {
         greeting: Text::from(greeting),
     }
