@@ -22,6 +22,7 @@ mod client;
 mod config;
 mod derived_path;
 mod error;
+mod frames;
 mod garbage;
 mod handshake;
 mod message;
@@ -32,6 +33,7 @@ mod realisation;
 mod remote_error;
 mod request;
 mod response;
+mod server;
 mod upload;
 mod version;
 
@@ -47,6 +49,7 @@ pub use realisation::{OutputId, Realisation};
 pub use remote_error::RemoteError;
 pub use request::{Asked, Request, Unsupported};
 pub use response::{Missing, Response, Root, Substitutable};
+pub use server::{ServerEvent, ServerSession};
 pub use version::{Dialect, Feature, Negotiated, Trust, Version};
 
 /// The first word of a client.

@@ -22,28 +22,27 @@ pub(super) fn greet_server(version: Version, to: &mut Encoder) {
     to.u64(version.to_wire());
 }
 
-/// Reads the server's hello: the version that both speak.
-pub(super) async fn server_version(
-    offered: Version,
-    from: &mut Decoder,
-) -> Result<Version, SessionError> {
-    common_version(SERVER_MAGIC, offered, from).await
+/// Writes the server's hello.
+pub(super) fn greet_client(version: Version, to: &mut Encoder) {
+    to.u64(SERVER_MAGIC);
+    to.u64(version.to_wire());
 }
 
-/// Reads the client's hello: the version that both speak.
-pub(super) async fn client_version(
-    offered: Version,
-    from: &mut Decoder,
-) -> Result<Version, SessionError> {
-    common_version(CLIENT_MAGIC, offered, from).await
+/// Reads what tells a server from anything else.
+pub(super) async fn server_magic(from: &mut Decoder) -> Result<(), SessionError> {
+    magic(SERVER_MAGIC, from).await
 }
 
-async fn common_version(
-    expected: u64,
+/// Reads what tells a client from anything else.
+pub(super) async fn client_magic(from: &mut Decoder) -> Result<(), SessionError> {
+    magic(CLIENT_MAGIC, from).await
+}
+
+/// Reads the peer's version: the version that both speak.
+pub(super) async fn common_version(
     offered: Version,
     from: &mut Decoder,
 ) -> Result<Version, SessionError> {
-    magic(expected, from).await?;
     let peer = from.u64("version").await.map_err(decode)?;
     let peer = Version::from_wire(peer);
     if peer.major_number() != Version::MIN.major_number() || peer < Version::MIN {

@@ -47,7 +47,8 @@ async fn greet(
     offered: Version,
     features: &BTreeSet<Feature>,
 ) -> Result<Negotiated, SessionError> {
-    let version = handshake::server_version(offered, from).await?;
+    handshake::server_magic(from).await?;
+    let version = handshake::common_version(offered, from).await?;
     let mut dialect = Dialect::plain(version);
     if version.has(38) {
         let offer = handshake::offer(features);
