@@ -1,5 +1,7 @@
 //! The gRPC services between Musher's processes, generated from `proto/`.
-//! Holds no logic.
+//! Holds no logic: [`convert`] maps messages to values, field by field.
+
+pub mod convert;
 
 /// What the coordinator is asked, over `control.sock`.
 pub mod coordinator {

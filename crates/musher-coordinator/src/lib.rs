@@ -1,4 +1,41 @@
-//! The daemon that decides: requests, fleet, attempts.
+//! The daemon that decides: requests, fleet, attempts. Speaks gRPC with
+//! Musher's own processes, and Nix's protocols only with machines and the home
+//! store; clients of Nix are for `musher-serve`.
 
+mod attempt;
+mod attempt_log;
+mod backoff;
+mod build;
+mod builder;
 pub mod config;
+mod core;
+mod daemon;
+mod fleet;
+mod held_outputs;
+mod home;
+mod known_paths;
+mod rpc;
 pub mod setup;
+mod supervisor;
+
+use std::error::Error;
+
+pub use daemon::{DaemonError, DaemonPlaces, run};
+pub use fleet::FleetError;
+
+/// An error with all its causes in one line, for logs and for messages to
+/// other processes; at a terminal they get lines of their own.
+fn error_text(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let part = error.to_string();
+        // Transparent errors repeat the text of their source.
+        if !text.ends_with(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        cause = error.source();
+    }
+    text
+}

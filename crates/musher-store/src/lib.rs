@@ -1,5 +1,37 @@
-//! Placeholder.
+//! Nix stores: behind a nix-daemon, on other hosts through ssh, and copying
+//! between them. Holds no policy: it does what it is told, where it is told.
 
+mod connector;
+mod error;
+mod nar_file;
+mod open;
+mod order;
+mod pool;
+mod serve_connection;
+mod serve_store;
 pub mod ssh;
+mod store;
 pub mod transport;
 pub mod url;
+mod wire;
+mod worker_connection;
+mod worker_store;
+
+use std::time::Duration;
+
+pub use connector::{Connector, Way};
+pub use error::StoreError;
+pub use nar_file::read_nar_file;
+pub use open::{OpenError, SshParts, auto_store, open_store, ssh_parts};
+pub use order::references_first;
+pub use serve_connection::ServeConnection;
+pub use serve_store::{ServeStore, send, taken};
+pub use store::{NarStream, Store, StoreInfo, Substitute};
+pub use worker_connection::{Hear, WorkerConnection, deaf};
+pub use worker_store::{WorkerStore, upload};
+
+/// The most bytes in one chunk of a NAR.
+pub const NAR_CHUNK: usize = 64 << 10;
+
+/// How long to wait for a broken connection's program to say why it ended.
+const PEER_END: Duration = Duration::from_millis(500);

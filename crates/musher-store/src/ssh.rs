@@ -11,6 +11,7 @@ mod control;
 mod error;
 mod link;
 mod master;
+mod mux;
 mod process;
 mod session;
 mod transcript;

@@ -7,6 +7,7 @@ mod lines;
 mod peer;
 mod stderr;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -66,15 +67,14 @@ impl TransportError {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Socket { source, .. } => match source.kind() {
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
                     Some("start the daemon, or name its socket as `unix:///PATH`".into())
                 }
-                std::io::ErrorKind::PermissionDenied => {
-                    Some("the daemon's `allowed-users` or the socket's mode keeps you out".into())
-                }
-                _ => None,
+                kind => (kind == ErrorKind::PermissionDenied).then(|| {
+                    "the daemon's `allowed-users` or the socket's mode keeps you out".into()
+                }),
             },
-            Self::Start { program, source } => (source.kind() == std::io::ErrorKind::NotFound)
+            Self::Start { program, source } => (source.kind() == ErrorKind::NotFound)
                 .then(|| format!("install `{program}`, or name it by its full path")),
             Self::NoProgram => None,
         }

@@ -117,23 +117,26 @@ fn each_class_has_a_line() {
 #[test]
 fn overrides_are_part_of_the_url() {
     let entrance = Entrance::new(
-        Path::new("/opt/a;b#c/musher"),
+        Path::new("/opt/a+b/musher"),
         &["--config", "/tmp/50%/musher.toml", "--run", "/tmp/run"],
     )
     .expect("an entrance");
-    expect!["ssh-ng://localhost?remote-program=/opt/a%3Bb%23c/musher%20serve%20--config%20/tmp/50%25/musher.toml%20--run%20/tmp/run%20--class%20big"].assert_eq(&entrance.url("big"));
+    expect!["ssh-ng://localhost?remote-program=/opt/a%2Bb/musher%20serve%20--config%20/tmp/50%25/musher.toml%20--run%20/tmp/run%20--class%20big"].assert_eq(&entrance.url("big"));
 }
 
 #[test]
-fn words_with_spaces_are_refused() {
+fn words_that_would_fall_apart_are_refused() {
     let new = |program: &str, options: &[&str]| {
         Entrance::new(Path::new(program), options).map_err(|error| error.to_string())
     };
-    expect!["Nix cannot be told to run `/my programs/musher`: it separates words by spaces"]
+    expect!["Nix cannot be given the word `/my programs/musher`: it separates by blanks, and may ask a shell"]
         .assert_eq(&new("/my programs/musher", &[]).expect_err("refused"));
     expect!["Nix needs the absolute path of musher, not `musher`"]
         .assert_eq(&new("musher", &[]).expect_err("refused"));
     assert!(new("/bin/musher", &["--run", ""]).is_err());
+    assert!(new("/bin/musher", &["--run", "/tmp/$(x)"]).is_err());
+    let long = format!("/{}", "x".repeat(150));
+    expect![[""]].assert_eq(&new("/bin/musher", &["--run", &long]).expect_err("refused"));
 }
 
 #[test]

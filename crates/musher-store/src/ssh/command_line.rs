@@ -4,24 +4,20 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use super::process::ProcessFiles;
 use super::{SshOptions, SshTarget};
 
 /// What ssh prints, through its local command, once its control socket listens.
 pub(super) const READY: &str = "started";
 
-/// The two files of one master.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Files<'a> {
-    /// Its control socket.
-    pub(super) socket: &'a Path,
-    /// The known_hosts file with the configured key, where there is one.
-    pub(super) known_hosts: Option<&'a Path>,
-}
-
 /// The arguments of a master for `target`: first what must be so for it to be
 /// ours, then the user's, then what the user may have said otherwise. ssh takes
 /// the first value of an option, except for `-S`, where it takes the last.
-pub(super) fn master(target: &SshTarget, options: &SshOptions, files: Files<'_>) -> Vec<OsString> {
+pub(super) fn master(
+    target: &SshTarget,
+    options: &SshOptions,
+    files: &ProcessFiles,
+) -> Vec<OsString> {
     let mut line = Arguments::default();
     line.option("ControlMaster", "yes");
     line.option("ControlPersist", "no");
@@ -51,7 +47,7 @@ pub(super) fn master(target: &SshTarget, options: &SshOptions, files: Files<'_>)
         line.0.push(key.into());
     }
     let host = target.authority.host.as_str();
-    if let Some(known_hosts) = files.known_hosts {
+    if let Some(known_hosts) = &files.known_hosts {
         // Under an alias neither the port nor a HostName of the user's
         // configuration takes part in finding the key.
         line.option("HostKeyAlias", host);
@@ -68,20 +64,10 @@ pub(super) fn master(target: &SshTarget, options: &SshOptions, files: Files<'_>)
         line.0.push(user.into());
     }
     line.0.push("-S".into());
-    line.0.push(percent(files.socket).into());
+    line.0.push(percent(&files.socket).into());
     line.0.push("--".into());
     line.0.push(host.into());
     line.0
-}
-
-/// The arguments that make the master behind `socket` end.
-pub(super) fn end(socket: &Path) -> Vec<OsString> {
-    let words = ["-F", "none", "-O", "exit", "-S"];
-    let mut line: Vec<OsString> = words.into_iter().map(OsString::from).collect();
-    line.push(percent(socket).into());
-    // ssh wants a host even where it makes no connection.
-    line.extend(["--".into(), "leftover".into()]);
-    line
 }
 
 #[derive(Default)]

@@ -3,18 +3,15 @@
 //! however it ends. So a socket of a dead process can never be taken for ours,
 //! and which masters are left over is known without looking at a process name.
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{DirBuilder, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::process::Command;
-
-use super::command_line;
+use super::mux::{Mux, MuxError};
 
 /// How many random characters a process's own directory is named by.
 const NAME_LENGTH: usize = 8;
@@ -126,6 +123,7 @@ impl ControlDir {
         let own = tempfile::Builder::new()
             .prefix("")
             .rand_bytes(NAME_LENGTH)
+            .permissions(Permissions::from_mode(0o700))
             .tempdir_in(dir)?;
         let lock = File::open(own.path())?;
         lock.lock()?;
@@ -203,17 +201,12 @@ async fn end_masters(own: &Path) -> io::Result<()> {
         if !entry.file_name().as_bytes().starts_with(SOCKET.as_bytes()) {
             continue;
         }
-        let asked = Command::new("ssh")
-            .args(command_line::end(&entry.path()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .status();
-        match tokio::time::timeout(LEFTOVER_ANSWERS, asked).await {
-            // Refused means that the master had gone and only its socket was left.
-            Ok(Ok(status)) => tracing::debug!(%status, "asked a leftover ssh master to end"),
-            Ok(Err(error)) => tracing::warn!(%error, "cannot ask a leftover ssh master to end"),
+        let ended = async { Mux::connect(&entry.path()).await?.terminate().await };
+        match tokio::time::timeout(LEFTOVER_ANSWERS, ended).await {
+            Ok(Ok(())) => tracing::info!("ended a leftover ssh master"),
+            // The master has gone, and only its socket was left.
+            Ok(Err(MuxError::Socket(_))) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot end a leftover ssh master"),
             Err(_) => tracing::warn!("a leftover ssh master does not answer"),
         }
     }

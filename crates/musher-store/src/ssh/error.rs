@@ -153,7 +153,10 @@ pub enum ConnectFault {
         said: SshOutput,
     },
     /// What listens there is no ssh server.
-    #[error("what answers on this port is no ssh server")]
+    #[error(
+        "what answers on this port is no ssh server{}",
+        banner.as_ref().map_or(String::new(), |line| format!(", it says `{line}`"))
+    )]
     NotSsh {
         /// The first line it sent, where ssh told.
         banner: Option<String>,
@@ -279,7 +282,7 @@ impl ConnectFault {
             }
             Self::UnknownHostKey { .. } => format!(
                 "compare its fingerprint, then add it with `ssh-keyscan`, or give it as \
-                 `base64-ssh-public-host-key=`; `ssh {target}` once by hand does it too"
+                 `base64-ssh-public-host-key=`; `ssh ssh://{target}` once by hand does it too"
             ),
             Self::ChangedHostKey { .. } => {
                 "if the host was set up anew, replace the known key; otherwise someone may be \

@@ -89,6 +89,8 @@ impl Link {
                 Ok(channel) => return Ok(channel.into()),
                 // Others were quicker, or it was not known that it is full.
                 Err(SshError::TooManySessions { .. }) if master.sessions() > 0 => continue,
+                // sshd may count a session that has ended for a moment longer
+                // than we do. A new connection has had none.
                 Err(error @ SshError::TooManySessions { .. }) => error,
                 Err(error @ SshError::Lost { .. }) => {
                     shared.forget(&Arc::downgrade(&master), &master.output());
@@ -195,6 +197,7 @@ impl Shared {
     fn add(self: &Arc<Self>, master: &Arc<Master>) {
         let mut masters = self.masters();
         masters.push(Arc::clone(master));
+        masters.retain(|master| !master.is_stuck());
         self.condition.send_modify(|condition| {
             if let Condition::Down(_) = condition {
                 *condition = Condition::Up;

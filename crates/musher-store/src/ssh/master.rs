@@ -9,11 +9,13 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::command_line::{self, Files};
-use super::process::{self, State};
+use super::command_line;
+use super::process::{self, End, ProcessFiles, State};
 use super::session::{self, Channel, Refusal, Ticket};
 use super::transcript::Transcript;
-use super::{ConnectFault, ControlDirError, SshError, SshOptions, SshOutput, SshTarget};
+use super::{
+    ConnectFault, ControlDir, ControlDirError, SshError, SshOptions, SshOutput, SshTarget,
+};
 
 /// An open ssh connection. The drop of its last owner closes it.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct Master {
     state: watch::Receiver<State>,
     transcript: Arc<Mutex<Transcript>>,
     sessions: AtomicUsize,
+    /// The socket lies in it.
+    _dir: Arc<ControlDir>,
     /// Whether the host refused a session and none has ended since.
     full: AtomicBool,
 }
@@ -49,13 +53,8 @@ impl Master {
     pub(super) fn start(target: &SshTarget, options: &SshOptions) -> Result<Arc<Self>, SshError> {
         let name = target.authority.to_string();
         let deadline = Instant::now() + options.connect_timeout;
-        let (socket, known_hosts) = options.control_dir.next_files();
-        let known_hosts = write_known_hosts(target, known_hosts)?;
-        let files = Files {
-            socket: &socket,
-            known_hosts: known_hosts.as_deref(),
-        };
-        let started = process::start(&command_line::master(target, options, files));
+        let files = prepare_files(target, &options.control_dir)?;
+        let started = process::start(&command_line::master(target, options, &files));
         let process = started.map_err(|source| SshError::Connect {
             target: name.clone(),
             source,
@@ -63,7 +62,7 @@ impl Master {
         let transcript = Arc::clone(&process.transcript);
         let (stop, stopped) = oneshot::channel();
         let (report, state) = watch::channel(State::Starting);
-        let files = known_hosts.into_iter().chain([socket.clone()]).collect();
+        let socket = files.socket.clone();
         tokio::spawn(process.see_to(files, stopped, report));
         Ok(Arc::new(Self {
             target: name,
@@ -74,13 +73,14 @@ impl Master {
             state,
             transcript,
             sessions: AtomicUsize::new(0),
+            _dir: Arc::clone(&options.control_dir),
             full: AtomicBool::new(false),
         }))
     }
 
     /// Waits until sessions can be opened.
     pub(super) async fn ready(&self) -> Result<(), SshError> {
-        let ready = timeout_at(self.deadline, self.state_ready()).await;
+        let ready = timeout_at(self.deadline, self.started()).await;
         let out_of_time = |_| Err(self.transcript().timed_out(self.timeout));
         ready
             .unwrap_or_else(out_of_time)
@@ -90,21 +90,22 @@ impl Master {
             })
     }
 
-    async fn state_ready(&self) -> Result<(), ConnectFault> {
+    async fn started(&self) -> Result<(), ConnectFault> {
         let mut state = self.state.clone();
         let reached = state
             .wait_for(|state| !matches!(state, State::Starting))
             .await
-            .map_or(State::Ended(None), |state| *state);
+            .map(|state| *state);
         match reached {
-            State::Starting | State::Ready => {}
-            State::Ended(status) => return Err(self.transcript().fault(status, self.timeout)),
+            Ok(State::Ready) => Ok(()),
+            Ok(State::Ended(End {
+                connected: false,
+                status,
+            })) => Err(self.transcript().fault(status, self.timeout)),
+            Ok(State::Starting | State::Ended(_)) | Err(_) => Err(ConnectFault::NoControl {
+                said: self.output(),
+            }),
         }
-        session::ping(&self.socket)
-            .await
-            .map_err(|_| ConnectFault::NoControl {
-                said: self.transcript().output(),
-            })
     }
 
     /// Starts a command, one word an element, on the other host.
@@ -134,7 +135,10 @@ impl Master {
                 self.full.store(true, Ordering::Relaxed);
                 SshError::TooManySessions { target }
             }
-            Refusal::Gone => self.lost(),
+            Refusal::Gone(error) => {
+                tracing::debug!(%error, "an ssh master's control socket is gone");
+                self.lost()
+            }
             Refusal::Other(source) => SshError::Session {
                 target,
                 command: line,
@@ -150,9 +154,12 @@ impl Master {
 
     /// Whether a further session may be tried.
     pub(super) fn has_room(&self) -> bool {
-        // sshd may count a session for a moment longer than we do, so that it
-        // can refuse the only one.
-        self.is_open() && (self.sessions() == 0 || !self.full.load(Ordering::Relaxed))
+        self.is_open() && !self.full.load(Ordering::Relaxed)
+    }
+
+    /// Whether no session is left whose end would make room again.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.sessions() == 0 && self.full.load(Ordering::Relaxed)
     }
 
     /// How many sessions are open.
@@ -221,15 +228,24 @@ impl Master {
     }
 }
 
-fn write_known_hosts(target: &SshTarget, path: PathBuf) -> Result<Option<PathBuf>, SshError> {
-    let Some(key) = &target.host_key else {
-        return Ok(None);
+/// Names for the files of a master, of which ssh makes the socket itself.
+fn prepare_files(target: &SshTarget, dir: &ControlDir) -> Result<ProcessFiles, SshError> {
+    let (socket, path) = dir.next_files();
+    let known_hosts = match &target.host_key {
+        None => None,
+        Some(key) => {
+            let text = key.known_hosts(target.authority.host.as_str());
+            std::fs::write(&path, text).map_err(|source| SshError::ControlDir {
+                source: ControlDirError::Io {
+                    path: path.clone(),
+                    source,
+                },
+            })?;
+            Some(path)
+        }
     };
-    let text = key.known_hosts(target.authority.host.as_str());
-    match std::fs::write(&path, text) {
-        Ok(()) => Ok(Some(path)),
-        Err(source) => Err(SshError::ControlDir {
-            source: ControlDirError::Io { path, source },
-        }),
-    }
+    Ok(ProcessFiles {
+        socket,
+        known_hosts,
+    })
 }

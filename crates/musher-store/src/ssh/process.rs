@@ -17,14 +17,17 @@ use tokio::time::timeout;
 
 use super::ConnectFault;
 use super::command_line::READY;
+use super::mux::Mux;
 use super::transcript::Transcript;
 use crate::transport::{LineSplitter, kill_group};
 
-/// Starts ssh with the arguments and ends it when standard input closes. ssh's
-/// end shows to us as the end of its standard output; we then close the input.
+/// Starts ssh with the arguments, and ends it and all that it started (a
+/// `ProxyCommand`, the ssh of a jump host) when standard input closes. The group
+/// is the shell's own, so no other process is ever meant.
 const GUARD: &str = r#"ssh "$@" </dev/null & exec >/dev/null 2>&1
 read -r closed
-kill "$!"
+trap '' TERM
+kill 0
 wait "$!""#;
 
 /// How long ssh may take to end once it was told to.
@@ -40,8 +43,17 @@ pub(super) enum State {
     Starting,
     /// Its control socket listens.
     Ready,
-    /// It has ended, with this status where no signal ended it.
-    Ended(Option<i32>),
+    /// It has ended.
+    Ended(End),
+}
+
+/// How ssh ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    /// Its status, unless a signal ended it.
+    pub(super) status: Option<i32>,
+    /// Whether it had logged in.
+    pub(super) connected: bool,
 }
 
 impl State {
@@ -60,6 +72,15 @@ pub(super) struct Process {
     words: JoinHandle<()>,
     /// What it has said.
     pub(super) transcript: Arc<Mutex<Transcript>>,
+}
+
+/// The files of one ssh process; removed when it has ended.
+#[derive(Debug, Clone)]
+pub(super) struct ProcessFiles {
+    /// Its control socket.
+    pub(super) socket: PathBuf,
+    /// The known_hosts file with the configured key, where there is one.
+    pub(super) known_hosts: Option<PathBuf>,
 }
 
 /// Starts ssh with these arguments.
@@ -119,22 +140,22 @@ async fn listen(mut stderr: impl AsyncRead + Unpin, transcript: Arc<Mutex<Transc
 
 impl Process {
     /// Waits for ssh's end, or brings it about when `stopped` says so; then
-    /// removes `files` and reports.
+    /// removes its files and reports.
     pub(super) async fn see_to(
         mut self,
-        files: Vec<PathBuf>,
+        files: ProcessFiles,
         mut stopped: oneshot::Receiver<()>,
         report: watch::Sender<State>,
     ) {
-        let output = follow(self.stdout, &report);
-        tokio::pin!(output);
-        let gone = tokio::select! {
-            () = &mut output => true,
-            _ = &mut stopped => false,
+        let life = follow(self.stdout, &files.socket, &report);
+        tokio::pin!(life);
+        let mut connected = tokio::select! {
+            connected = &mut life => Some(connected),
+            _ = &mut stopped => None,
         };
         drop(self.stdin);
-        if !gone && timeout(GRACE, output).await.is_err() {
-            kill_group(&self.child);
+        if connected.is_none() {
+            connected = timeout(GRACE, life).await.ok();
         }
         let status = match timeout(GRACE, self.child.wait()).await {
             Ok(status) => status,
@@ -146,20 +167,29 @@ impl Process {
         // Out of time: some words may be missing, which only costs exactness.
         let _ = timeout(LAST_WORDS, &mut self.words).await;
         self.words.abort();
-        files.iter().for_each(|file| remove(file));
-        let code = status.ok().as_ref().and_then(ExitStatus::code);
-        report.send_replace(State::Ended(code));
+        remove(&files.socket);
+        files.known_hosts.iter().for_each(|file| remove(file));
+        report.send_replace(State::Ended(End {
+            status: status.ok().as_ref().and_then(ExitStatus::code),
+            connected: connected.unwrap_or(false),
+        }));
     }
 }
 
-/// Reads ssh's standard output until it ends, which is when ssh has ended.
-async fn follow(stdout: ChildStdout, report: &watch::Sender<State>) {
+/// Follows ssh until it ends, and tells whether it had logged in. Its control
+/// socket is where its end shows at once: ssh leaves its standard output early,
+/// and the standard error may be held by what it started.
+async fn follow(stdout: ChildStdout, socket: &Path, report: &watch::Sender<State>) -> bool {
     let mut lines = BufReader::new(stdout).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        if line == READY {
-            report.send_replace(State::Ready);
-        }
+    let mut connected = false;
+    while let (false, Ok(Some(line))) = (connected, lines.next_line().await) {
+        connected = line == READY;
     }
+    if connected && let Ok(mux) = Mux::connect(socket).await {
+        report.send_replace(State::Ready);
+        mux.gone().await;
+    }
+    connected
 }
 
 /// Removes a file that ssh itself may have removed already.

@@ -1,20 +1,18 @@
 //! One program on the other host, started on a master: the descriptors of its
 //! pipes are handed to the master's process, so that bytes go from it to us
-//! directly. Knows the multiplexing protocol's words for it, and no more.
+//! directly.
 
-use std::borrow::Cow;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use openssh_mux_client::{Connection, Error, EstablishedSession, NonZeroByteSlice, Session};
-use openssh_mux_client::{NonZeroByteVec, SessionStatus};
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::Master;
+use super::mux::{Mux, MuxError, Opened};
 use crate::transport::{Exit, ExitReporter, Peer, Stderr, Transport};
 
 /// A started command. Dropping `peer` ends the session.
@@ -43,16 +41,9 @@ pub(super) enum Refusal {
     /// The host takes no further session on this connection.
     Full,
     /// The master has gone.
-    Gone,
+    Gone(io::Error),
     /// Anything else.
     Other(Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// Asks for the process id of the master behind `socket`.
-pub(super) async fn ping(socket: &Path) -> Result<(), Error> {
-    let mut connection = Connection::connect(socket).await?;
-    connection.send_alive_check().await?;
-    Ok(())
 }
 
 /// Starts `command`, a line for the other host's shell.
@@ -62,23 +53,14 @@ pub(super) async fn open(
     ticket: Ticket,
 ) -> Result<Channel, Refusal> {
     let pipes = Pipes::new().map_err(|error| Refusal::Other(Box::new(error)))?;
-    let line = NonZeroByteVec::new(command.clone().into_bytes())
-        .ok_or_else(|| Refusal::Other("the command contains a zero byte".into()))?;
-    let connection = Connection::connect(socket).await.map_err(refusal)?;
-    let request = Session::builder()
-        .cmd(Cow::Owned(line))
-        .term(Cow::Borrowed(no_terminal()))
-        .build();
-    let theirs = pipes.theirs.each_ref().map(AsRawFd::as_raw_fd);
-    let session = connection
-        .open_new_session(&request, &theirs)
-        .await
-        .map_err(refusal)?;
+    let mux = Mux::connect(socket).await.map_err(refusal)?;
+    let theirs = pipes.theirs.each_ref().map(AsFd::as_fd);
+    let opened = mux.open(&command, theirs).await.map_err(refusal)?;
     drop(pipes.theirs);
 
     let stderr = Stderr::read(pipes.stderr);
     let (report, exit) = watch::channel(None);
-    let waiting = tokio::spawn(wait(session, report)).abort_handle();
+    let waiting = tokio::spawn(wait(opened, report)).abort_handle();
     let keep = Keep {
         waiting,
         _ticket: ticket,
@@ -120,15 +102,19 @@ impl Drop for Keep {
     }
 }
 
-async fn wait(session: EstablishedSession, report: ExitReporter) {
-    let exit = match session.wait().await {
-        Ok(SessionStatus::Exited {
-            exit_value: Some(value),
-        }) => i32::try_from(value).map_or(Exit::Lost, Exit::Status),
-        Ok(SessionStatus::Exited { exit_value: None } | SessionStatus::TtyAllocFail(_))
-        | Err(_) => Exit::Lost,
-    };
-    report.send_replace(Some(exit));
+/// Sees the session to its end.
+async fn wait(opened: Opened, report: ExitReporter) {
+    opened
+        .wait(|status| {
+            let exit = i32::try_from(status).map_or(Exit::Lost, Exit::Status);
+            report.send_replace(Some(exit));
+        })
+        .await;
+    report.send_if_modified(|exit| {
+        let unknown = exit.is_none();
+        exit.get_or_insert(Exit::Lost);
+        unknown
+    });
 }
 
 /// The three pipes of a command: our ends, and those for the master.
@@ -157,18 +143,13 @@ impl Pipes {
     }
 }
 
-fn no_terminal() -> &'static NonZeroByteSlice {
-    const NONE: Option<&NonZeroByteSlice> = NonZeroByteSlice::new(b"");
-    const { NONE.expect("an empty text has no zero byte") }
-}
-
-fn refusal(error: Error) -> Refusal {
+fn refusal(error: MuxError) -> Refusal {
     match error {
         // What ssh says when the server refuses to open a channel. sshd does so
         // beyond `MaxSessions`, and gives no other reason.
-        Error::RequestFailure(reason) if reason.contains("refused") => Refusal::Full,
+        MuxError::Refused { reason } if reason.contains("refused") => Refusal::Full,
         // The socket is gone, or went away while we spoke.
-        Error::IOError(_) => Refusal::Gone,
-        other => Refusal::Other(Box::new(other)),
+        MuxError::Socket(error) => Refusal::Gone(error),
+        error => Refusal::Other(Box::new(error)),
     }
 }

@@ -74,6 +74,8 @@ pub(super) struct Transcript {
     banner: Option<String>,
     /// A key file that could not be used, and how it was told.
     key: Option<KeyFile>,
+    /// The place in [`CAUSES`] of the most telling words so far.
+    cause: Option<usize>,
     said: VecDeque<String>,
 }
 
@@ -93,11 +95,13 @@ enum KeyProblem {
 impl Transcript {
     /// Takes one line.
     pub(super) fn line(&mut self, line: &str) {
-        let line = line.trim();
+        // Warnings of weight come in frames of `@`.
+        let line = line.trim().trim_matches('@').trim();
         if let Some(debug) = debug_text(line) {
             self.debug(debug);
         } else if !line.is_empty() && !NOISE.iter().any(|noise| line.starts_with(noise)) {
             self.note_key(line);
+            self.note_cause(line);
             self.said.push_back(line.to_owned());
             if self.said.len() > KEPT {
                 self.said.pop_front();
@@ -130,6 +134,14 @@ impl Transcript {
         if let (None, Some((path, problem))) = (&self.key, found) {
             self.key = Some(KeyFile { path, problem });
         }
+    }
+
+    fn note_cause(&mut self, line: &str) {
+        let found = CAUSES.iter().position(|(text, _)| line.contains(text));
+        self.cause = match (self.cause, found) {
+            (Some(known), Some(found)) => Some(known.min(found)),
+            (known, found) => known.or(found),
+        };
     }
 
     /// What ssh said, for people.
@@ -198,9 +210,7 @@ impl Transcript {
     }
 
     fn cause(&self) -> Cause {
-        let told = CAUSES
-            .iter()
-            .find(|(text, _)| self.said.iter().any(|line| line.contains(text)));
+        let told = self.cause.and_then(|place| CAUSES.get(place));
         match told {
             // A server that hangs up after words that are no ssh greeting.
             Some((_, Cause::HungUp)) if self.banner.is_some() => Cause::NotSsh,

@@ -23,7 +23,7 @@ pub enum HostKeyError {
     /// Something else was encoded.
     #[error("decoded it is not `TYPE KEY`, but `{found}`")]
     NotAKey {
-        /// The first bytes of what was found, as text.
+        /// The beginning of what was found, made printable.
         found: String,
     },
 }
@@ -53,7 +53,11 @@ impl HostKey {
                 lines,
             }),
             wrong => Err(HostKeyError::NotAKey {
-                found: wrong.map_or("", |line| line).chars().take(40).collect(),
+                found: wrong
+                    .map_or("", |line| line)
+                    .escape_default()
+                    .take(40)
+                    .collect(),
             }),
         }
     }

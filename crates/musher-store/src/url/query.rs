@@ -108,9 +108,8 @@ pub(super) fn decode(text: &str) -> Result<String, UrlError> {
             continue;
         }
         let digits = rest
-            .split_at_checked(2)
-            .and_then(|(digits, tail)| Some((digits[0], digits[1], tail)))
-            .and_then(|(high, low, tail)| Some((hex(high)?, hex(low)?, tail)));
+            .split_first_chunk()
+            .and_then(|([high, low], tail)| Some((hex(*high)?, hex(*low)?, tail)));
         let Some((high, low, tail)) = digits else {
             return Err(UrlError::Percent { text: text.into() });
         };

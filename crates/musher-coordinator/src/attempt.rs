@@ -1,0 +1,212 @@
+//! One try of a build on one machine, under its limits. Knows neither the
+//! scheduler nor any protocol.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use musher_protocol::types::{BuildResult, BuildStatus, PathInfo};
+use nix_derivation::StorePath;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::attempt_log::LogWriter;
+use crate::build::{BuildSpec, Closure, Limits};
+use crate::builder::{Builder, Fault, Outcome};
+use crate::held_outputs::HeldOutputs;
+use crate::home::Home;
+use crate::known_paths::KnownPaths;
+
+/// What an attempt needs to know.
+pub(crate) struct Order {
+    /// What to build.
+    pub(crate) spec: Arc<BuildSpec>,
+    /// What must be on the machine, references first.
+    pub(crate) closure: Arc<Closure>,
+    /// What is thought to be there.
+    pub(crate) known: Arc<KnownPaths>,
+    /// Where the inputs are.
+    pub(crate) home: Arc<Home>,
+}
+
+/// How an attempt ended.
+pub(crate) enum End {
+    /// The build came to an end, good or bad.
+    Outcome {
+        /// How.
+        result: BuildResult,
+        /// Infos of the valid outputs, by output name.
+        outputs: BTreeMap<String, PathInfo>,
+        /// Keeps the outputs there.
+        held: Option<HeldOutputs>,
+        /// What the machine holds now.
+        known: Vec<StorePath>,
+    },
+    /// The machine failed, not the build.
+    Fault {
+        /// How, for people.
+        reason: String,
+        /// What the machine may not hold after all.
+        forget: Vec<StorePath>,
+    },
+}
+
+/// What the limits watch.
+#[derive(Debug, Clone, Copy)]
+struct Activity {
+    /// When the build program started; none while inputs are sent.
+    started: Option<Instant>,
+    /// When it last said something.
+    last: Instant,
+    /// Bytes it said.
+    bytes: u64,
+}
+
+/// Where an attempt's log goes. Takes note of when.
+pub(crate) struct LogSink {
+    writer: LogWriter,
+    activity: watch::Sender<Activity>,
+    max_log: Option<u64>,
+}
+
+impl LogSink {
+    /// The inputs are there; from now on the limits count.
+    pub(crate) fn build_starts(&mut self) {
+        let now = Instant::now();
+        self.activity.send_modify(|activity| {
+            activity.started = Some(now);
+            activity.last = now;
+        });
+    }
+
+    /// A line of the build program, without its newline.
+    pub(crate) fn line(&mut self, line: &[u8]) -> Result<(), Fault> {
+        let mut bytes = Vec::with_capacity(line.len() + 1);
+        bytes.extend_from_slice(line);
+        bytes.push(b'\n');
+        self.raw(&bytes)
+    }
+
+    /// The build reached a phase. Kept as Nix keeps it in its logs.
+    pub(crate) fn phase(&mut self, phase: &str) -> Result<(), Fault> {
+        let phase = serde_json::Value::from(phase);
+        self.line(format!("@nix {{\"action\":\"setPhase\",\"phase\":{phase}}}").as_bytes())
+    }
+
+    /// Bytes of the log as they are.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        // What goes beyond the limit is not kept: the limit guards the disk.
+        if self.max_log.is_none_or(|most| self.writer.length() <= most) {
+            self.writer.append(bytes).map_err(Fault::Log)?;
+        }
+        let now = Instant::now();
+        self.activity.send_modify(|activity| {
+            activity.last = now;
+            activity.bytes += bytes.len() as u64;
+        });
+        Ok(())
+    }
+}
+
+/// Makes one attempt and ends it at its limits.
+pub(crate) async fn run(builder: &dyn Builder, order: &Order, writer: LogWriter) -> End {
+    let now = Instant::now();
+    let (activity, watcher) = watch::channel(Activity {
+        started: None,
+        last: now,
+        bytes: 0,
+    });
+    let limits = order.spec.limits;
+    let mut log = LogSink {
+        writer,
+        activity,
+        max_log: limits.max_log,
+    };
+    let attempt = builder.attempt(order, &mut log);
+    let outcome = tokio::select! {
+        outcome = attempt => outcome,
+        exceeded = exceeded(limits, watcher) => Ok(Outcome {
+            result: exceeded,
+            outputs: BTreeMap::new(),
+            held: None,
+        }),
+    };
+    match outcome {
+        Ok(outcome) => {
+            let mut known: Vec<_> = order.closure.paths().cloned().collect();
+            known.extend(outcome.outputs.values().map(|info| info.path.clone()));
+            let Outcome {
+                result,
+                outputs,
+                held,
+            } = outcome;
+            End::Outcome {
+                result,
+                outputs,
+                held,
+                known,
+            }
+        }
+        Err(fault) => {
+            let forget = match &fault {
+                Fault::LostInputs(lost) => lost.clone(),
+                // Nobody knows how far it came.
+                _ => order.closure.paths().cloned().collect(),
+            };
+            order.home.forget(forget.iter());
+            End::Fault {
+                reason: crate::error_text(&fault),
+                forget,
+            }
+        }
+    }
+}
+
+/// Waits until a limit is exceeded, and says which. Never ends without one.
+async fn exceeded(limits: Limits, mut watcher: watch::Receiver<Activity>) -> BuildResult {
+    loop {
+        let activity = *watcher.borrow_and_update();
+        if let Some(most) = limits.max_log.filter(|most| activity.bytes > *most) {
+            let text = format!("build log exceeded {most} bytes");
+            return BuildResult::new(BuildStatus::LogLimitExceeded, text);
+        }
+        let after = |start: Instant, limit: Option<Duration>| limit.map(|limit| start + limit);
+        let silent_at = activity
+            .started
+            .and_then(|_| after(activity.last, limits.max_silent));
+        let over_at = activity
+            .started
+            .and_then(|started| after(started, limits.timeout));
+        let now = Instant::now();
+        if let Some(limit) = limits
+            .max_silent
+            .filter(|_| silent_at.is_some_and(|at| at <= now))
+        {
+            let text = format!("timed out after {} seconds of silence", limit.as_secs());
+            return BuildResult::new(BuildStatus::TimedOut, text);
+        }
+        if let Some(limit) = limits
+            .timeout
+            .filter(|_| over_at.is_some_and(|at| at <= now))
+        {
+            let text = format!("timed out after {} seconds", limit.as_secs());
+            return BuildResult::new(BuildStatus::TimedOut, text);
+        }
+        let deadline = silent_at.into_iter().chain(over_at).min();
+        let alarm = async {
+            match deadline {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = alarm => {}
+            changed = watcher.changed() => {
+                if changed.is_err() {
+                    // The attempt ended; its own arm of the race says how.
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A machine that builds, whatever protocol it speaks.
+
+pub(crate) mod serve;
+pub(crate) mod worker;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use musher_protocol::types::{BuildResult, PathInfo};
+use musher_protocol::worker::Trust;
+use musher_store::{NarStream, StoreError};
+use nix_derivation::StorePath;
+
+use crate::attempt::{LogSink, Order};
+use crate::held_outputs::HeldOutputs;
+use crate::home::HomeError;
+
+/// What a machine said of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BuilderInfo {
+    /// Its version of Nix, where it says so.
+    pub(crate) nix_version: Option<String>,
+    /// The protocol and its version: `worker 1.38`.
+    pub(crate) protocol: String,
+    /// Whether it trusts us.
+    pub(crate) trust: Option<Trust>,
+}
+
+/// A build that came to an end on a machine.
+pub(crate) struct Outcome {
+    /// How it ended.
+    pub(crate) result: BuildResult,
+    /// Infos of its valid outputs, by output name.
+    pub(crate) outputs: BTreeMap<String, PathInfo>,
+    /// Keeps the outputs there; none after a failure.
+    pub(crate) held: Option<HeldOutputs>,
+}
+
+/// An attempt that came to nothing, to the machine's blame.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// The connection failed.
+    #[error("{}", crate::error_text(.0))]
+    Store(#[from] StoreError),
+    /// Inputs that the machine was known to hold are gone.
+    #[error("it lost {} inputs that it held, such as `{}`", .0.len(), .0[0])]
+    LostInputs(Vec<StorePath>),
+    /// What the derivation comes from could not be found.
+    #[error("cannot send it the derivation with all it comes from")]
+    Recipe(#[source] Box<HomeError>),
+    /// What came back cannot be what was built.
+    #[error("it answered nonsense: {0}")]
+    Nonsense(String),
+    /// The log could not be written here.
+    #[error("cannot write the build's log")]
+    Log(#[source] std::io::Error),
+}
+
+/// A machine that builds. Dropping a future of these methods ends what it was
+/// doing there, the build program included.
+#[async_trait]
+pub(crate) trait Builder: Send + Sync {
+    /// Connects, and finds out who answers.
+    async fn connect(&self) -> Result<BuilderInfo, StoreError>;
+
+    /// Waits until the connection is lost, and says how.
+    async fn lost(&self) -> String;
+
+    /// Lets go of everything that is open there.
+    async fn disconnect(&self);
+
+    /// Makes one attempt. Input paths that `order.known` lacks are sent first.
+    async fn attempt(&self, order: &Order, log: &mut LogSink) -> Result<Outcome, Fault>;
+
+    /// Reads the NAR of a path there.
+    async fn read_nar(&self, path: &StorePath) -> Result<NarStream, StoreError>;
+}

@@ -1,0 +1,399 @@
+//! A machine with stock Nix, spoken to by the serve protocol (`ssh://`).
+//!
+//! As with the worker protocol a build usually costs one exchange. What differs:
+//! the log is the program's standard error, and nothing tells whether the
+//! machine trusts us; so its nix-daemon is asked, where it has one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use musher_protocol::serve::{BuildOptions, Request, Response};
+use musher_protocol::types::{BuildResult, BuildStatus, PathInfo};
+use musher_protocol::worker::Trust;
+use musher_store::ssh::Link;
+use musher_store::{
+    NarStream, ServeConnection, ServeStore, Store, StoreError, WorkerStore, references_first, send,
+    taken,
+};
+use nix_derivation::StorePath;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::{Builder, BuilderInfo, Fault, Outcome};
+use crate::attempt::{LogSink, Order};
+use crate::build::Limits;
+use crate::held_outputs::HeldOutputs;
+
+/// How long a connection may be idle. As long as it is open, paths that were
+/// locked on it are kept from the machine's garbage collector.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How long to wait for the last lines of a log once the build's end is known:
+/// standard error and standard output come through different pipes.
+const LAST_LINES: Duration = Duration::from_millis(40);
+
+/// A machine that speaks the serve protocol.
+pub(crate) struct ServeBuilder {
+    link: Link,
+    store: Arc<ServeStore>,
+    /// The machine's nix-daemon, to be asked whether it trusts us.
+    daemon: Option<WorkerStore>,
+    /// Whether the machine may fetch inputs from its own substituters.
+    substitutes: bool,
+    /// As it was when we last connected.
+    trust: Mutex<Option<Trust>>,
+}
+
+impl ServeBuilder {
+    /// The machine at the end of `link`, whose program `store` speaks to.
+    pub(crate) fn new(
+        link: Link,
+        store: Arc<ServeStore>,
+        daemon: Option<WorkerStore>,
+        substitutes: bool,
+    ) -> Self {
+        Self {
+            link,
+            store,
+            daemon,
+            substitutes,
+            trust: Mutex::new(None),
+        }
+    }
+
+    async fn ask_trust(&self) -> Option<Trust> {
+        let mut connection = self.daemon.as_ref()?.open().await.ok()?;
+        connection.trust().await.ok()
+    }
+}
+
+#[async_trait]
+impl Builder for ServeBuilder {
+    async fn connect(&self) -> Result<BuilderInfo, StoreError> {
+        self.link.connect().await.map_err(StoreError::Ssh)?;
+        let connection = self.store.open().await?;
+        let protocol = format!("serve {}", connection.negotiated().version);
+        self.store.give_back(connection);
+        let trust = self.ask_trust().await;
+        *self.trust.lock().unwrap_or_else(PoisonError::into_inner) = trust;
+        Ok(BuilderInfo {
+            nix_version: None,
+            protocol,
+            trust,
+        })
+    }
+
+    async fn lost(&self) -> String {
+        let mut sweep = tokio::time::interval(IDLE);
+        loop {
+            tokio::select! {
+                error = self.link.lost() => return crate::error_text(&error),
+                _ = sweep.tick() => self.store.close_idle(IDLE),
+            }
+        }
+    }
+
+    async fn disconnect(&self) {
+        self.store.close_idle(Duration::ZERO);
+    }
+
+    async fn attempt(&self, order: &Order, log: &mut LogSink) -> Result<Outcome, Fault> {
+        let trust = *self.trust.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = self.store.connection().await?;
+        let mut attempt = Attempt {
+            builder: self,
+            connection,
+            order,
+            log,
+        };
+        match trust {
+            Some(Trust::NotTrusted) => attempt.realise().await?,
+            Some(Trust::Trusted) | None => attempt.build().await?,
+        }
+        .finish(attempt)
+        .await
+    }
+
+    async fn read_nar(&self, path: &StorePath) -> Result<NarStream, StoreError> {
+        self.store.read_nar(path).await
+    }
+}
+
+/// One attempt on its connection.
+struct Attempt<'a> {
+    builder: &'a ServeBuilder,
+    connection: ServeConnection,
+    order: &'a Order,
+    log: &'a mut LogSink,
+}
+
+/// A build that ended, before its outputs were looked at.
+struct Built {
+    result: BuildResult,
+    /// Whether the NAR of the only output was asked for with the build.
+    ahead: Option<StorePath>,
+}
+
+impl Attempt<'_> {
+    /// As on a machine that trusts us: it takes our word for the derivation.
+    async fn build(&mut self) -> Result<Built, Fault> {
+        let closure = &self.order.closure;
+        let inputs: BTreeSet<_> = closure.paths().cloned().collect();
+        let sent = self.supply(&closure.0).await?;
+        self.request(&Request::QueryValidPaths {
+            lock: true,
+            substitute: false,
+            paths: inputs.clone(),
+        })?;
+        self.request(&Request::BuildDerivation {
+            drv_path: self.order.spec.drv_path.clone(),
+            derivation: self.order.spec.derivation.clone(),
+            options: options(self.order.spec.limits),
+        })?;
+        let known = self.known_outputs();
+        self.request(&Request::QueryPathInfos {
+            paths: known.values().cloned().collect(),
+        })?;
+        // See `worker::trusted`: only one output, or nobody knows which first.
+        let only = known
+            .values()
+            .next()
+            .filter(|_| self.order.spec.derivation.outputs.len() == 1);
+        if let Some(path) = only {
+            self.request(&Request::DumpStorePath { path: path.clone() })?;
+        }
+
+        taken(&mut self.connection, sent).await?;
+        let valid = self.valid_paths().await?;
+        let lost: Vec<_> = inputs.difference(&valid).cloned().collect();
+        if !lost.is_empty() {
+            return Err(Fault::LostInputs(lost));
+        }
+        match self.logged_answer().await? {
+            Response::Built(result) => Ok(Built {
+                result,
+                ahead: only.cloned(),
+            }),
+            other => Err(unexpected("a build result", &other)),
+        }
+    }
+
+    /// As on a machine that does not: see `worker::untrusted`.
+    async fn realise(&mut self) -> Result<Built, Fault> {
+        let home = &self.order.home;
+        let drv_path = self.order.spec.drv_path.clone();
+        let recipe = home.closure([drv_path.clone()]).await;
+        let recipe = recipe.map_err(|error| Fault::Recipe(Box::new(error)))?;
+        let mut offered: BTreeMap<_, PathInfo> = BTreeMap::new();
+        for info in recipe.0.iter().chain(&self.order.closure.0) {
+            if info.ca.is_some() {
+                offered.insert(info.path.clone(), info.clone());
+            }
+        }
+        let offered = references_first(offered.into_values().collect());
+        let sent = self.supply(&offered).await?;
+        let path = format!("{}!*", home.store_dir().render_path(&drv_path));
+        let options = options(self.order.spec.limits);
+        self.request(&Request::BuildPaths {
+            paths: vec![path],
+            options,
+        })?;
+        let known = self.known_outputs();
+        self.request(&Request::QueryPathInfos {
+            paths: known.values().cloned().collect(),
+        })?;
+
+        taken(&mut self.connection, sent).await?;
+        let result = match self.logged_answer().await? {
+            Response::PathsBuilt(Ok(())) => BuildResult::new(BuildStatus::Built, ""),
+            Response::PathsBuilt(Err(failure)) => {
+                let status = (BuildStatus::ALL.into_iter())
+                    .find(|status| *status as u64 == failure.status.get() && !status.is_success())
+                    .unwrap_or(BuildStatus::MiscFailure);
+                BuildResult::new(status, failure.message)
+            }
+            other => return Err(unexpected("whether paths were built", &other)),
+        };
+        Ok(Built {
+            result,
+            ahead: None,
+        })
+    }
+
+    /// Sends those of `infos` that the machine does not hold. Returns how many
+    /// answers to that will come.
+    async fn supply(&mut self, infos: &[PathInfo]) -> Result<usize, Fault> {
+        let paths = infos.iter().map(|info| &info.path);
+        let unknown: BTreeSet<_> = self.order.known.unknown(paths).into_iter().collect();
+        if unknown.is_empty() {
+            return Ok(0);
+        }
+        let substitute = self.builder.substitutes;
+        self.request(&Request::QueryValidPaths {
+            lock: true,
+            substitute,
+            paths: unknown.clone(),
+        })?;
+        let valid = self.valid_paths().await?;
+        let missing: Vec<_> = (infos.iter())
+            .filter(|info| unknown.contains(&info.path) && !valid.contains(&info.path))
+            .cloned()
+            .collect();
+        send(&mut self.connection, &missing, self.order.home.store()).await?;
+        Ok(missing.len())
+    }
+
+    fn request(&mut self, request: &Request) -> Result<(), Fault> {
+        Ok(self.connection.request(request)?)
+    }
+
+    async fn valid_paths(&mut self) -> Result<BTreeSet<StorePath>, Fault> {
+        match self.connection.answer().await? {
+            Response::ValidPaths(valid) => Ok(valid),
+            other => Err(unexpected("a set of paths", &other)),
+        }
+    }
+
+    fn known_outputs(&self) -> BTreeMap<String, StorePath> {
+        (self.order.spec.derivation.outputs.iter())
+            .filter_map(|(name, output)| Some((name.clone(), output.path.clone()?)))
+            .collect()
+    }
+
+    /// The next answer; what the program writes until then is the log.
+    async fn logged_answer(&mut self) -> Result<Response, Fault> {
+        self.log.build_starts();
+        let mut lines = self
+            .connection
+            .peer()
+            .stderr()
+            .map(musher_store::transport::Stderr::lines);
+        let answer = loop {
+            tokio::select! {
+                biased;
+                Some(line) = next_line(&mut lines) => self.log.line(&line)?,
+                answer = self.connection.answer() => break answer?,
+            }
+        };
+        while let Ok(Some(line)) = timeout(LAST_LINES, next_line(&mut lines)).await {
+            self.log.line(&line)?;
+        }
+        Ok(answer)
+    }
+}
+
+/// The next line of a log; never one where there is no log.
+async fn next_line(lines: &mut Option<mpsc::Receiver<Bytes>>) -> Option<Bytes> {
+    match lines {
+        Some(lines) => lines.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Built {
+    /// Looks at the outputs.
+    async fn finish(self, attempt: Attempt<'_>) -> Result<Outcome, Fault> {
+        let Self { result, ahead } = self;
+        if !result.status.is_success() {
+            // What was asked beyond the failed build ends the connection.
+            return Ok(Outcome {
+                result,
+                outputs: BTreeMap::new(),
+                held: None,
+            });
+        }
+        let known = attempt.known_outputs();
+        let Attempt {
+            builder,
+            mut connection,
+            order,
+            ..
+        } = attempt;
+        let mut infos = path_infos(&mut connection).await?;
+        let found: BTreeMap<_, _> = (result.built_outputs.iter())
+            .filter(|(name, _)| !known.contains_key(*name))
+            .filter(|(name, _)| order.spec.derivation.outputs.contains_key(*name))
+            .map(|(name, built)| (name.clone(), built.path.clone()))
+            .collect();
+        if !found.is_empty() {
+            let paths = found.values().cloned().collect();
+            connection.request(&Request::QueryPathInfos { paths })?;
+            infos.extend(path_infos(&mut connection).await?);
+        }
+        let mut outputs = BTreeMap::new();
+        for name in order.spec.derivation.outputs.keys() {
+            let path = known.get(name).or_else(|| found.get(name));
+            let info = path.and_then(|path| infos.get(path)).cloned();
+            let info = info.ok_or_else(|| {
+                let text = "the build succeeded, but its output is not valid there";
+                Fault::Nonsense(format!("{text}: `{name}`"))
+            })?;
+            outputs.insert(name.clone(), info);
+        }
+        let held = match ahead.and_then(|path| infos.get(&path)) {
+            Some(info) => HeldOutputs::ahead(info, builder.store.nar_stream(connection)),
+            None => HeldOutputs::rooted(Rooted {
+                connection: Some(connection),
+                store: builder.store.clone(),
+            }),
+        };
+        Ok(Outcome {
+            result,
+            outputs,
+            held: Some(held),
+        })
+    }
+}
+
+async fn path_infos(
+    connection: &mut ServeConnection,
+) -> Result<BTreeMap<StorePath, PathInfo>, Fault> {
+    match connection.answer().await? {
+        Response::PathInfos(infos) => Ok(infos
+            .into_iter()
+            .map(|info| (info.path.clone(), info))
+            .collect()),
+        other => Err(unexpected("path infos", &other)),
+    }
+}
+
+fn unexpected(expected: &'static str, found: &Response) -> Fault {
+    StoreError::Unexpected {
+        expected,
+        found: format!("{found:?}"),
+    }
+    .into()
+}
+
+fn options(limits: Limits) -> BuildOptions {
+    BuildOptions {
+        max_silent: limits
+            .max_silent
+            .map(|time| time.as_secs())
+            .unwrap_or_default(),
+        timeout: limits
+            .timeout
+            .map(|time| time.as_secs())
+            .unwrap_or_default(),
+        max_log_size: limits.max_log.unwrap_or_default(),
+        ..BuildOptions::default()
+    }
+}
+
+/// Gives a connection back when it is dropped. Until then the paths touched on
+/// it are safe from the machine's garbage collector.
+struct Rooted {
+    connection: Option<ServeConnection>,
+    store: Arc<ServeStore>,
+}
+
+impl Drop for Rooted {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.store.give_back(connection);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What the core is told and asked, and the handle to do so.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use musher_scheduler::{BuildId, LeaseId, MachineId, Needs};
+use nix_derivation::StorePath;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Lacks, MachineNews, MachineSetup, View};
+use crate::attempt::End;
+use crate::build::{BuildSpec, Closure, Ended, Progress};
+use crate::builder::Builder;
+use crate::home::HomeError;
+
+/// A message to the core.
+pub(crate) enum Command {
+    /// Someone wants a build and follows it with the receiver.
+    Build {
+        spec: Box<BuildSpec>,
+        reply: oneshot::Sender<watch::Receiver<Progress>>,
+    },
+    /// A build's inputs were looked up.
+    Prepared {
+        build: BuildId,
+        closure: Result<Closure, HomeError>,
+    },
+    /// Nobody followed a build a moment ago.
+    Abandoned { build: BuildId },
+    /// An attempt is over.
+    AttemptEnded { lease: LeaseId, end: End },
+    /// A machine came, went or learnt something.
+    Machine {
+        machine: MachineId,
+        news: MachineNews,
+    },
+    /// These are the machines from now on. Answers what changed, one line each.
+    Configure {
+        machines: BTreeMap<MachineId, MachineSetup>,
+        reply: oneshot::Sender<Vec<String>>,
+    },
+    /// Send a machine no more builds, or send it builds again. Answers whether
+    /// there is such a machine.
+    Drain {
+        machine: MachineId,
+        resume: bool,
+        reply: oneshot::Sender<bool>,
+    },
+    /// Which machines could build this, and what the others lack.
+    Could {
+        needs: Needs,
+        reply: oneshot::Sender<BTreeMap<MachineId, Lacks>>,
+    },
+    /// Everything there is to see.
+    View { reply: oneshot::Sender<View> },
+    /// Who reads from this machine.
+    Reader {
+        machine: MachineId,
+        reply: oneshot::Sender<Option<Arc<dyn Builder>>>,
+    },
+    /// The ended build that holds this output.
+    Output {
+        path: StorePath,
+        reply: oneshot::Sender<Option<Arc<Ended>>>,
+    },
+    /// Start nothing more; answer once nothing runs.
+    Stop { reply: oneshot::Sender<()> },
+}
+
+/// The core has ended; so does the process.
+#[derive(Debug, thiserror::Error)]
+#[error("the coordinator is stopping")]
+pub(crate) struct Gone;
+
+/// Speaks to the core. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct CoreHandle(mpsc::Sender<Command>);
+
+impl CoreHandle {
+    pub(super) fn new(sender: mpsc::Sender<Command>) -> Self {
+        Self(sender)
+    }
+
+    /// Tells the core something. Waits while its inbox is full.
+    pub(crate) async fn send(&self, command: Command) {
+        // Without a core there is nothing left that could care.
+        let _ = self.0.send(command).await;
+    }
+
+    /// Asks the core something.
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply)).await;
+        answer.await.map_err(|_| Gone)
+    }
+}

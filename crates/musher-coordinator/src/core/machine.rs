@@ -1,0 +1,173 @@
+//! The machines as the core keeps them: who speaks to each, and what each is
+//! known to hold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use musher_scheduler::{Event, MachineId, MachineSpec};
+use nix_derivation::StorePath;
+use tracing::{info, warn};
+
+use super::Core;
+use crate::builder::{Builder, BuilderInfo};
+use crate::known_paths::KnownPaths;
+use crate::supervisor::{Supervisor, supervise};
+
+/// A machine as it is to be from now on.
+pub(crate) struct MachineSetup {
+    /// What it offers.
+    pub(crate) spec: MachineSpec,
+    /// How it is reached, for people.
+    pub(crate) shown: String,
+    /// All that decides how it is reached; a change means another machine.
+    pub(crate) connect: String,
+    /// What speaks to it; used only if the machine is new.
+    pub(crate) builder: Arc<dyn Builder>,
+}
+
+/// What happened to a machine.
+pub(crate) enum MachineNews {
+    /// It answers.
+    Up(BuilderInfo),
+    /// It does not, for this reason; it is tried again after this time.
+    Away {
+        /// For people.
+        reason: String,
+        /// Until the next try.
+        retry_in: Duration,
+    },
+}
+
+/// A machine of the fleet.
+pub(super) struct Machine {
+    pub(super) shown: String,
+    connect: String,
+    pub(super) builder: Arc<dyn Builder>,
+    pub(super) known: Arc<KnownPaths>,
+    pub(super) info: Option<BuilderInfo>,
+    /// Connects, and connects again; ends with the machine.
+    supervisor: Supervisor,
+}
+
+impl Machine {
+    /// Something went wrong there: see whether it still answers.
+    pub(super) fn suspect(&self) {
+        self.supervisor.check();
+    }
+}
+
+impl Core {
+    /// Makes `machines` the fleet; says what changed, one line each. What is
+    /// new comes before what goes: a build that fits only a machine that was
+    /// renamed must not be refused in between.
+    pub(super) fn configure(&mut self, machines: BTreeMap<MachineId, MachineSetup>) -> Vec<String> {
+        let mut changes = Vec::new();
+        let gone: Vec<_> = self
+            .machines
+            .keys()
+            .filter(|id| !machines.contains_key(*id))
+            .cloned()
+            .collect();
+        for (id, setup) in machines {
+            let moved = self
+                .machines
+                .get(&id)
+                .is_some_and(|machine| machine.connect != setup.connect);
+            if moved {
+                changes.push(format!("machine `{id}` is reached in another way"));
+                self.remove(&id);
+            } else if !self.machines.contains_key(&id) {
+                changes.push(format!("machine `{id}` is new"));
+            } else if self.offers_differ(&setup.spec) {
+                changes.push(format!("machine `{id}` offers something else"));
+            }
+            if !self.machines.contains_key(&id) {
+                let builder = setup.builder;
+                let supervisor = supervise(id.clone(), builder.clone(), self.handle.clone());
+                let machine = Machine {
+                    shown: setup.shown,
+                    connect: setup.connect,
+                    builder,
+                    known: Arc::default(),
+                    info: None,
+                    supervisor,
+                };
+                self.machines.insert(id.clone(), machine);
+            }
+            self.tell(Event::MachineConfigured { spec: setup.spec });
+        }
+        for id in gone {
+            changes.push(format!("machine `{id}` is gone"));
+            self.remove(&id);
+        }
+        changes
+    }
+
+    fn offers_differ(&self, spec: &MachineSpec) -> bool {
+        self.scheduler
+            .fleet()
+            .any(|view| view.spec.id == spec.id && view.spec != spec)
+    }
+
+    fn remove(&mut self, id: &MachineId) {
+        self.tell(Event::MachineRemoved {
+            machine: id.clone(),
+        });
+        self.machines.remove(id);
+    }
+
+    pub(super) fn machine_news(&mut self, machine: MachineId, news: MachineNews) {
+        let Some(known) = self.machines.get_mut(&machine) else {
+            return;
+        };
+        match news {
+            MachineNews::Up(builder_info) => {
+                info!(%machine, nix = builder_info.nix_version, "machine available");
+                known.info = Some(builder_info);
+                self.tell(Event::MachineAvailable { machine });
+            }
+            MachineNews::Away { reason, retry_in } => {
+                warn!(%machine, reason, "machine away");
+                let retry_at = Some(self.now() + retry_in);
+                self.tell(Event::MachineAway {
+                    machine,
+                    reason,
+                    retry_at,
+                });
+                self.explain_all_waiting();
+            }
+        }
+    }
+
+    /// The machine holds `paths`.
+    pub(super) fn remember(&mut self, machine: &MachineId, paths: Vec<StorePath>) {
+        let Some(known) = self.machines.get(machine) else {
+            return;
+        };
+        let forgotten = known.known.remember(paths.iter().cloned());
+        self.tell(Event::PathsHeld {
+            machine: machine.clone(),
+            paths,
+        });
+        if !forgotten.is_empty() {
+            self.tell(Event::PathsForgotten {
+                machine: machine.clone(),
+                paths: forgotten,
+            });
+        }
+    }
+
+    /// The machine may have lost `paths`.
+    pub(super) fn forget_paths(&mut self, machine: &MachineId, paths: &[StorePath]) {
+        let Some(known) = self.machines.get(machine) else {
+            return;
+        };
+        known.known.forget(paths);
+        let paths = paths.to_vec();
+        self.tell(Event::PathsForgotten {
+            machine: machine.clone(),
+            paths,
+        });
+    }
+}

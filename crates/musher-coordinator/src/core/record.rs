@@ -1,0 +1,99 @@
+//! One build as the core keeps it.
+
+use std::sync::Arc;
+
+use musher_protocol::types::BuildMode;
+use musher_scheduler::LeaseId;
+use nix_derivation::StorePath;
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use crate::build::{BuildSpec, Closure, Ended, Progress, Stage};
+
+/// Two requests with the same key are for the same build. The derivation
+/// itself is part of it: a path alone is a client's word.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BuildKey {
+    drv_path: StorePath,
+    check: bool,
+    repair: bool,
+    derivation: [u8; 32],
+}
+
+impl BuildKey {
+    pub(super) fn of(spec: &BuildSpec) -> Self {
+        let mut hasher = Sha256::new();
+        // `Debug` of ordered collections of plain values is injective and
+        // stable within one process, which is all that a key needs.
+        hasher.update(format!("{:?}", spec.derivation));
+        Self {
+            drv_path: spec.drv_path.clone(),
+            check: spec.mode == BuildMode::Check,
+            repair: spec.mode == BuildMode::Repair,
+            derivation: hasher.finalize().into(),
+        }
+    }
+}
+
+/// Where a build is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Its inputs are looked up.
+    Preparing,
+    /// The scheduler has it.
+    Queued,
+    /// An attempt runs.
+    Running { lease: LeaseId },
+    /// It is over and kept for those who still follow it.
+    Ended,
+}
+
+/// One build.
+pub(super) struct Record {
+    pub(super) key: BuildKey,
+    pub(super) spec: Arc<BuildSpec>,
+    pub(super) closure: Arc<Closure>,
+    pub(super) state: State,
+    pub(super) attempts: u32,
+    pub(super) progress: watch::Sender<Progress>,
+}
+
+impl Record {
+    pub(super) fn new(key: BuildKey, spec: BuildSpec) -> Self {
+        let stage = Stage::Waiting("its inputs are looked up".into());
+        Self {
+            key,
+            spec: Arc::new(spec),
+            closure: Arc::default(),
+            state: State::Preparing,
+            attempts: 0,
+            progress: watch::Sender::new(Progress {
+                stage,
+                attempt: None,
+            }),
+        }
+    }
+
+    /// Shows a new stage to those who follow the build.
+    pub(super) fn stage(&self, stage: Stage) {
+        self.progress.send_modify(|progress| progress.stage = stage);
+    }
+
+    /// Whether it is over and its outputs are not there.
+    pub(super) fn has_failed(&self) -> bool {
+        match &self.progress.borrow().stage {
+            Stage::Ended(ended) => !ended.result.status.is_success(),
+            Stage::Waiting(_) | Stage::Running => false,
+        }
+    }
+
+    /// What came of it, if `path` is one of its outputs.
+    pub(super) fn ended_with(&self, path: &StorePath) -> Option<Arc<Ended>> {
+        match &self.progress.borrow().stage {
+            Stage::Ended(ended) => {
+                (ended.outputs.values().any(|info| info.path == *path)).then(|| ended.clone())
+            }
+            Stage::Waiting(_) | Stage::Running => None,
+        }
+    }
+}

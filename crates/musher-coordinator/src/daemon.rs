@@ -1,0 +1,323 @@
+//! `musher daemon`: reads the configuration, opens what the core needs,
+//! listens, and stops cleanly. Decides nothing.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use musher_api::coordinator::coordinator_server::CoordinatorServer;
+use musher_scheduler::{LeaseId, MachineSpec, Settings as SchedulerSettings, capability_classes};
+use musher_store::ssh::{ControlDir, ControlDirError, SshError, SshOptions};
+use musher_store::{OpenError, open_store};
+use rustix::fs::{FlockOperation, Mode, flock};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_stream::wrappers::UnixListenerStream;
+use tracing::{info, warn};
+
+use crate::build::Limits;
+use crate::config::{Config, ConfigError, ConfigFile, Settings, host_system};
+use crate::core::{Command, Core, CoreHandle};
+use crate::fleet::{FleetError, machine_setups};
+use crate::home::Home;
+use crate::rpc::{ReloadConfig, Service};
+use crate::setup::{Entrance, write_builders_file};
+
+/// How long callers may take to hang up once the daemon stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Where the daemon keeps what.
+#[derive(Debug, Clone)]
+pub struct DaemonPlaces {
+    /// Its configuration.
+    pub config: ConfigFile,
+    /// The directory of sockets; gone after a reboot.
+    pub run: PathBuf,
+    /// The directory of logs.
+    pub state: PathBuf,
+    /// The builders file for stock Nix, kept up to date if it exists, and how
+    /// its lines lead to us.
+    pub builders: Option<(PathBuf, Entrance)>,
+    /// The value of `NIX_SSHOPTS`.
+    pub nix_sshopts: Option<String>,
+}
+
+impl DaemonPlaces {
+    /// The coordinator's socket below the run directory `run`.
+    pub fn control_socket(run: &Path) -> PathBuf {
+        run.join("control.sock")
+    }
+}
+
+/// Why the daemon did not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The configuration is not acceptable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A machine is not.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// The home store cannot be opened.
+    #[error("cannot open the home store")]
+    Home(#[source] OpenError),
+    /// `NIX_SSHOPTS` is not acceptable.
+    #[error("bad `NIX_SSHOPTS`")]
+    SshOpts(#[source] SshError),
+    /// The directory for ssh's sockets cannot be used.
+    #[error("cannot prepare the directory for ssh's sockets")]
+    Control(#[source] ControlDirError),
+    /// A file or directory of ours cannot be made.
+    #[error("cannot {what} `{}`", .path.display())]
+    File {
+        /// What was to be done with it.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is a daemon already.
+    #[error("another `musher daemon` holds `{}`", .lock.display())]
+    Running {
+        /// Its lock.
+        lock: PathBuf,
+    },
+    /// The server ended.
+    #[error("cannot go on listening on the control socket")]
+    Serve(#[source] tonic::transport::Error),
+}
+
+impl DaemonError {
+    /// Advice the user can act on, if there is any.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.help(),
+            Self::Fleet(error) => error.help(),
+            Self::Control(error) => error.help(),
+            Self::SshOpts(error) => error.help(),
+            Self::Running { .. } => {
+                Some("stop it first, or give this one its own `--run` and `--state`".to_owned())
+            }
+            Self::Home(_) | Self::File { .. } | Self::Serve(_) => None,
+        }
+    }
+}
+
+/// Runs until SIGTERM or SIGINT. SIGHUP reads the configuration again.
+pub async fn run(places: DaemonPlaces) -> Result<(), DaemonError> {
+    let _lock = prepare(&places)?;
+    let config = Config::load(&places.config, &host_system())?;
+    let ssh = ssh_options(&places, &config.settings).await?;
+    let setups = machine_setups(&config, &ssh)?;
+    let home = home(&config.settings, &ssh)?;
+    let store_dir = home.store_dir().clone();
+    let log_dir = places.state.join("logs");
+    let max_faults = usize::try_from(config.settings.max_attempts).unwrap_or(usize::MAX);
+    let core = Core::start(
+        SchedulerSettings { max_faults },
+        first_lease(),
+        Arc::new(home),
+        log_dir,
+    );
+    let specs: Vec<_> = setups.values().map(|setup| setup.spec.clone()).collect();
+    // Without a core there is nothing to go on with; `serve` would tell.
+    let _ = core
+        .ask(|reply| Command::Configure {
+            machines: setups,
+            reply,
+        })
+        .await;
+    refresh_builders(&places, &specs);
+
+    let socket = DaemonPlaces::control_socket(&places.run);
+    let listener = listen(&socket)?;
+    let reload = reloader(places.clone(), ssh, core.clone());
+    let service = Service {
+        core: core.clone(),
+        store_dir,
+        limits: limits(&config.settings),
+        started: SystemTime::now(),
+        reload: reload.clone(),
+    };
+    info!(socket = %socket.display(), machines = specs.len(), "listening");
+    let server = tonic::transport::Server::builder()
+        .add_service(CoordinatorServer::new(service))
+        .serve_with_incoming(UnixListenerStream::new(listener));
+    let end = tokio::select! {
+        end = server => end.map_err(DaemonError::Serve),
+        () = signals(&reload) => Ok(()),
+    };
+    // A new daemon may bind the path as soon as ours is not listened on.
+    let _ = fs::remove_file(&socket);
+    let stopped = core.ask(|reply| Command::Stop { reply });
+    if tokio::time::timeout(FAREWELL, stopped).await.is_err() {
+        warn!("the core did not stop in time");
+    }
+    end
+}
+
+/// Makes the directories and takes the lock that one daemon holds.
+fn prepare(places: &DaemonPlaces) -> Result<File, DaemonError> {
+    let file = |what, path: &Path| {
+        let path = path.to_owned();
+        move |source| DaemonError::File { what, path, source }
+    };
+    for (dir, mode) in [
+        (&places.run, 0o755),
+        (&places.state, 0o750),
+        (&places.state.join("logs"), 0o750),
+    ] {
+        let made = fs::DirBuilder::new().recursive(true).mode(mode).create(dir);
+        made.map_err(file("make the directory", dir))?;
+    }
+    let path = places.run.join("daemon.lock");
+    let lock = File::create(&path).map_err(file("create", &path))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Err(DaemonError::Running { lock: path }),
+        Err(errno) => return Err(file("lock", &path)(errno.into())),
+    }
+    let logs = places.state.join("logs");
+    prune_logs(&logs).map_err(file("tidy", &logs))?;
+    Ok(lock)
+}
+
+/// Removes the logs of earlier runs: nobody can ask for them any more.
+fn prune_logs(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+async fn ssh_options(
+    places: &DaemonPlaces,
+    settings: &Settings,
+) -> Result<SshOptions, DaemonError> {
+    let dir = ControlDir::open(&places.run.join("ssh"))
+        .await
+        .map_err(DaemonError::Control)?;
+    let mut ssh = SshOptions::new(Arc::new(dir));
+    ssh.connect_timeout = settings.connect_timeout;
+    ssh.keepalive_interval = settings.keepalive_interval;
+    match &places.nix_sshopts {
+        Some(value) => ssh.with_nix_sshopts(value).map_err(DaemonError::SshOpts),
+        None => Ok(ssh),
+    }
+}
+
+fn home(settings: &Settings, ssh: &SshOptions) -> Result<Home, DaemonError> {
+    Ok(Home::new(
+        open_store(&settings.home_store, ssh).map_err(DaemonError::Home)?,
+    ))
+}
+
+/// Above every lease of an earlier run, as long as the clock does not go back
+/// further than the run was long: a run gives out fewer than one lease a
+/// microsecond.
+fn first_lease() -> LeaseId {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    LeaseId(u64::try_from(since.as_micros()).unwrap_or(1))
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        max_silent: settings.max_silent_time,
+        timeout: settings.timeout,
+        max_log: settings.max_log_size,
+    }
+}
+
+/// Binds the socket so that only our user and root may connect.
+fn listen(path: &Path) -> Result<UnixListener, DaemonError> {
+    // The lock is ours, so a socket that is there belongs to nobody.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let path = path.to_owned();
+            return Err(DaemonError::File {
+                what: "remove the old",
+                path,
+                source: error,
+            });
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+    let bound = UnixListener::bind(path);
+    rustix::process::umask(before);
+    bound.map_err(|source| DaemonError::File {
+        what: "listen on",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Brings the builders file up to date, if `musher setup` has put it there.
+fn refresh_builders(places: &DaemonPlaces, specs: &[MachineSpec]) {
+    let Some((path, entrance)) = &places.builders else {
+        return;
+    };
+    if !path.exists() {
+        return;
+    }
+    match write_builders_file(path, &capability_classes(specs), entrance) {
+        Ok(true) => info!(path = %path.display(), "builders file brought up to date"),
+        Ok(false) => {}
+        Err(error) => {
+            warn!(path = %path.display(), error = crate::error_text(&error), "builders file left as it was")
+        }
+    }
+}
+
+fn reloader(places: DaemonPlaces, ssh: SshOptions, core: CoreHandle) -> ReloadConfig {
+    Arc::new(move || {
+        let (places, ssh, core) = (places.clone(), ssh.clone(), core.clone());
+        Box::pin(async move {
+            let config = Config::load(&places.config, &host_system())
+                .map_err(|error| crate::error_text(&error))?;
+            let setups =
+                machine_setups(&config, &ssh).map_err(|error| crate::error_text(&error))?;
+            let specs: Vec<_> = setups.values().map(|setup| setup.spec.clone()).collect();
+            let changes = core.ask(|reply| Command::Configure {
+                machines: setups,
+                reply,
+            });
+            let changes = changes.await.map_err(|gone| gone.to_string())?;
+            refresh_builders(&places, &specs);
+            Ok(changes)
+        })
+    })
+}
+
+/// Waits for the signal to stop; answers SIGHUP meanwhile.
+async fn signals(reload: &ReloadConfig) {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        warn!("signals cannot be caught; kill the daemon to stop it");
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return,
+            _ = interrupt.recv() => return,
+            _ = hangup.recv() => match reload().await {
+                Ok(changes) => info!(?changes, "configuration read again"),
+                Err(error) => warn!(error, "configuration left as it was"),
+            },
+        }
+    }
+}

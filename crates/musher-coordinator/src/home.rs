@@ -1,0 +1,136 @@
+//! The home store as the coordinator reads it: the infos of inputs and their
+//! closures, remembered, and their NARs.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use musher_protocol::types::PathInfo;
+use musher_store::{Store, StoreError, references_first};
+use nix_derivation::{StoreDir, StorePath};
+
+use crate::build::Closure;
+
+/// Path infos remembered; at some 500 bytes each, 30 MB when full.
+const MOST: usize = 60_000;
+
+/// Why inputs could not be found.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HomeError {
+    /// The home store did not answer.
+    #[error("cannot ask the home store for the build's inputs")]
+    Ask(#[source] Arc<StoreError>),
+    /// It does not have them.
+    #[error("input `{path}` is not valid in the home store")]
+    Invalid {
+        /// The first such path, absolute.
+        path: String,
+    },
+}
+
+#[derive(Default)]
+struct Cache {
+    infos: BTreeMap<StorePath, PathInfo>,
+    order: VecDeque<StorePath>,
+}
+
+/// The home store.
+pub(crate) struct Home {
+    store: Arc<dyn Store>,
+    cache: Mutex<Cache>,
+}
+
+impl Home {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            cache: Mutex::default(),
+        }
+    }
+
+    /// The store itself, to copy from.
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// The store directory.
+    pub(crate) fn store_dir(&self) -> &StoreDir {
+        self.store.store_dir()
+    }
+
+    /// `roots` and all they refer to, each path after those it refers to.
+    pub(crate) async fn closure(
+        &self,
+        roots: impl IntoIterator<Item = StorePath>,
+    ) -> Result<Closure, HomeError> {
+        let mut found: BTreeMap<StorePath, PathInfo> = BTreeMap::new();
+        let mut wanted: BTreeSet<StorePath> = roots.into_iter().collect();
+        while !wanted.is_empty() {
+            let infos = self.infos(&wanted).await?;
+            wanted = (infos.iter())
+                .flat_map(|info| info.references.iter())
+                .filter(|path| !found.contains_key(*path))
+                .cloned()
+                .collect();
+            for info in infos {
+                wanted.remove(&info.path);
+                found.insert(info.path.clone(), info);
+            }
+            wanted.retain(|path| !found.contains_key(path));
+        }
+        Ok(Closure(references_first(found.into_values().collect())))
+    }
+
+    /// Forgets what is remembered of `paths`: they may have changed.
+    pub(crate) fn forget<'a>(&self, paths: impl IntoIterator<Item = &'a StorePath>) {
+        let mut cache = self.lock();
+        for path in paths {
+            cache.infos.remove(path);
+        }
+    }
+
+    async fn infos(&self, paths: &BTreeSet<StorePath>) -> Result<Vec<PathInfo>, HomeError> {
+        let mut infos = Vec::with_capacity(paths.len());
+        let mut unknown = Vec::new();
+        {
+            let cache = self.lock();
+            for path in paths {
+                match cache.infos.get(path) {
+                    Some(info) => infos.push(info.clone()),
+                    None => unknown.push(path.clone()),
+                }
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(infos);
+        }
+        let fetched = self.store.path_infos(&unknown).await;
+        let fetched = fetched.map_err(|error| HomeError::Ask(Arc::new(error)))?;
+        let valid: BTreeSet<_> = fetched.iter().map(|info| &info.path).collect();
+        if let Some(path) = unknown.iter().find(|path| !valid.contains(path)) {
+            return Err(HomeError::Invalid {
+                path: self.store_dir().render_path(path),
+            });
+        }
+        let mut cache = self.lock();
+        for info in fetched {
+            if cache
+                .infos
+                .insert(info.path.clone(), info.clone())
+                .is_none()
+            {
+                cache.order.push_back(info.path.clone());
+            }
+            infos.push(info);
+        }
+        while cache.order.len() > MOST {
+            if let Some(oldest) = cache.order.pop_front() {
+                cache.infos.remove(&oldest);
+            }
+        }
+        Ok(infos)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

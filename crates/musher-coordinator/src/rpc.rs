@@ -1,0 +1,134 @@
+//! The gRPC face of the core: messages in, commands to the core, messages out.
+//! Decides nothing.
+
+mod build;
+mod nar;
+mod status;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_util::Stream;
+use musher_api::coordinator as api;
+use musher_api::coordinator::coordinator_server::Coordinator;
+use musher_scheduler::{MachineId, Needs};
+use nix_derivation::StoreDir;
+use tonic::{Request, Response, Status};
+
+use crate::build::Limits;
+use crate::core::{Command, CoreHandle, Gone};
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Reads the configuration again and says what changed.
+pub(crate) type ReloadConfig = Arc<
+    dyn Fn() -> Pin<Box<dyn Future<Output = Result<Vec<String>, String>> + Send>> + Send + Sync,
+>;
+
+/// Answers on `control.sock`.
+pub(crate) struct Service {
+    pub(crate) core: CoreHandle,
+    pub(crate) store_dir: StoreDir,
+    /// The limits of the configuration; a request's own may be stricter.
+    pub(crate) limits: Limits,
+    pub(crate) started: SystemTime,
+    pub(crate) reload: ReloadConfig,
+}
+
+fn gone(gone: Gone) -> Status {
+    Status::unavailable(gone.to_string())
+}
+
+#[tonic::async_trait]
+impl Coordinator for Service {
+    type BuildStream = Answers<api::BuildEvent>;
+    type ReadNarStream = Answers<api::NarChunk>;
+
+    async fn build(
+        &self,
+        request: Request<api::BuildRequest>,
+    ) -> Result<Response<Self::BuildStream>, Status> {
+        let events = build::build(self, request.into_inner()).await?;
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    async fn read_nar(
+        &self,
+        request: Request<api::ReadNarRequest>,
+    ) -> Result<Response<Self::ReadNarStream>, Status> {
+        let chunks = nar::read_nar(self, &request.into_inner()).await?;
+        Ok(Response::new(Box::pin(chunks)))
+    }
+
+    async fn status(
+        &self,
+        _request: Request<api::StatusRequest>,
+    ) -> Result<Response<api::StatusReply>, Status> {
+        let view = self
+            .core
+            .ask(|reply| Command::View { reply })
+            .await
+            .map_err(gone)?;
+        Ok(Response::new(status::status(
+            &view,
+            &self.store_dir,
+            self.started,
+        )))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<api::ExplainRequest>,
+    ) -> Result<Response<api::ExplainReply>, Status> {
+        let request = request.into_inner();
+        let features = request.required_features.into_iter().collect();
+        let needs = Needs {
+            system: request.system,
+            features,
+        };
+        let fleet = self
+            .core
+            .ask(|reply| Command::Could { needs, reply })
+            .await
+            .map_err(gone)?;
+        let mut answer = api::ExplainReply::default();
+        for (machine, lacks) in fleet {
+            let machine = machine.to_string();
+            match lacks.is_empty() {
+                true => answer.able.push(machine),
+                false => answer.lacks.push(api::MachineLack { machine, lacks }),
+            }
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn drain(
+        &self,
+        request: Request<api::DrainRequest>,
+    ) -> Result<Response<api::DrainReply>, Status> {
+        let api::DrainRequest { machine, resume } = request.into_inner();
+        let id = MachineId::from(machine.as_str());
+        let drain = |reply| Command::Drain {
+            machine: id,
+            resume,
+            reply,
+        };
+        match self.core.ask(drain).await.map_err(gone)? {
+            true => Ok(Response::new(api::DrainReply {})),
+            false => Err(Status::not_found(format!(
+                "no machine is called `{machine}`"
+            ))),
+        }
+    }
+
+    async fn reload(
+        &self,
+        _request: Request<api::ReloadRequest>,
+    ) -> Result<Response<api::ReloadReply>, Status> {
+        match (self.reload)().await {
+            Ok(changes) => Ok(Response::new(api::ReloadReply { changes })),
+            Err(text) => Err(Status::failed_precondition(text)),
+        }
+    }
+}

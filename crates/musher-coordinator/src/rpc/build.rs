@@ -1,0 +1,193 @@
+//! `Build`: follows a build and sends what happens, at the caller's pace.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::{Stream, stream};
+use musher_api::coordinator as api;
+use musher_api::coordinator::build_event::Event;
+use musher_protocol::types::BuildMode;
+use nix_derivation::StoreDir;
+use tokio::sync::watch;
+use tonic::Status;
+use tracing::debug;
+
+use super::{Service, gone};
+use crate::build::{Attempt, BuildSpec, Limits, Progress, Stage};
+use crate::core::Command;
+
+/// Starts or joins the build that `request` asks for.
+pub(super) async fn build(
+    service: &Service,
+    request: api::BuildRequest,
+) -> Result<impl Stream<Item = Result<api::BuildEvent, Status>> + Send + use<>, Status> {
+    let spec = parse(service, &request)?;
+    debug!(
+        request = request.request_id,
+        drv = request.drv_path,
+        "build asked for"
+    );
+    let ask = |reply| Command::Build {
+        spec: Box::new(spec),
+        reply,
+    };
+    let progress = service.core.ask(ask).await.map_err(gone)?;
+    let follower = Follower {
+        store_dir: service.store_dir.clone(),
+        progress,
+        log: LogPosition {
+            attempt: request.log_attempt,
+            offset: request.log_offset,
+        },
+        shown: Shown::default(),
+        queue: VecDeque::new(),
+    };
+    Ok(stream::unfold(follower, async |mut follower| {
+        let event = follower.next().await.transpose()?;
+        Some((event, follower))
+    }))
+}
+
+fn parse(service: &Service, request: &api::BuildRequest) -> Result<BuildSpec, Status> {
+    let drv_path = service.store_dir.parse_path(request.drv_path.as_bytes());
+    let drv_path = drv_path.map_err(|error| {
+        Status::invalid_argument(format!("bad `drv_path` `{}`: {error}", request.drv_path))
+    })?;
+    let derivation = request.derivation.as_ref();
+    let derivation = derivation.ok_or_else(|| Status::invalid_argument("no `derivation`"))?;
+    let derivation = derivation.to_value(&service.store_dir);
+    let derivation = derivation.map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let asked = request.limits.unwrap_or_default();
+    let seconds = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
+    let asked = Limits {
+        max_silent: seconds(asked.max_silent_seconds),
+        timeout: seconds(asked.timeout_seconds),
+        max_log: (asked.max_log_bytes > 0).then_some(asked.max_log_bytes),
+    };
+    Ok(BuildSpec {
+        drv_path,
+        derivation,
+        mode: BuildMode::from(request.mode()),
+        limits: service.limits.and(asked),
+    })
+}
+
+/// How much of which attempt's log the caller has.
+struct LogPosition {
+    attempt: u64,
+    offset: u64,
+}
+
+/// What the caller was told.
+#[derive(Default)]
+struct Shown {
+    waiting: Option<String>,
+    attempt: Option<u64>,
+    ended: bool,
+}
+
+/// One caller's view of a build.
+struct Follower {
+    store_dir: StoreDir,
+    progress: watch::Receiver<Progress>,
+    log: LogPosition,
+    shown: Shown,
+    queue: VecDeque<Event>,
+}
+
+impl Follower {
+    /// The next event. After the end there is none, and the wait for it is
+    /// what keeps the outputs.
+    async fn next(&mut self) -> Result<Option<api::BuildEvent>, Status> {
+        loop {
+            if let Some(event) = self.queue.pop_front() {
+                return Ok(Some(api::BuildEvent { event: Some(event) }));
+            }
+            if self.shown.ended {
+                return std::future::pending().await;
+            }
+            let Progress { stage, attempt } = self.progress.borrow_and_update().clone();
+            if let Some(attempt) = attempt {
+                self.follow(attempt, &stage).await?;
+                if !self.queue.is_empty() {
+                    continue;
+                }
+            }
+            match stage {
+                Stage::Waiting(reason) => {
+                    if self.shown.waiting.as_deref() != Some(&*reason) {
+                        self.shown.waiting = Some(reason.to_string());
+                        self.queue.push_back(Event::Waiting(api::Waiting {
+                            reason: reason.to_string(),
+                        }));
+                        continue;
+                    }
+                }
+                Stage::Running => {}
+                Stage::Ended(ended) => {
+                    let machine = ended.machine.as_ref().map(ToString::to_string);
+                    let machine = machine.unwrap_or_default();
+                    let event = api::Ended::from_value(
+                        &self.store_dir,
+                        &machine,
+                        &ended.result,
+                        &ended.outputs,
+                    );
+                    self.shown.ended = true;
+                    self.queue.push_back(Event::Ended(event));
+                    continue;
+                }
+            }
+            if self.progress.changed().await.is_err() {
+                return Err(Status::unavailable("the coordinator is stopping"));
+            }
+        }
+    }
+
+    /// Queues the news of the newest attempt: that it started, or more of its
+    /// log. Queues nothing once its log is read to the end, or when the build
+    /// went on without it.
+    async fn follow(&mut self, mut attempt: Attempt, stage: &Stage) -> Result<(), Status> {
+        if self.shown.attempt != Some(attempt.number) {
+            self.shown.attempt = Some(attempt.number);
+            self.shown.waiting = None;
+            if self.log.attempt != attempt.number {
+                self.log = LogPosition {
+                    attempt: attempt.number,
+                    offset: 0,
+                };
+            }
+            let machine = attempt.machine.to_string();
+            self.queue.push_back(Event::Started(api::Started {
+                machine,
+                attempt: attempt.number,
+            }));
+            return Ok(());
+        }
+        let read = attempt.log.read(self.log.offset);
+        let bytes = match stage {
+            // Its log may never end: what the build does next counts too.
+            Stage::Running => tokio::select! {
+                bytes = read => bytes,
+                _ = self.progress.changed() => {
+                    self.progress.mark_changed();
+                    return Ok(());
+                }
+            },
+            Stage::Ended(_) => read.await,
+            Stage::Waiting(_) => return Ok(()),
+        };
+        let bytes = bytes
+            .map_err(|error| Status::internal(format!("cannot read the build's log: {error}")))?;
+        if let Some(bytes) = bytes {
+            let offset = self.log.offset;
+            self.log.offset += bytes.len() as u64;
+            self.queue.push_back(Event::Log(api::Log {
+                attempt: attempt.number,
+                offset,
+                bytes,
+            }));
+        }
+        Ok(())
+    }
+}

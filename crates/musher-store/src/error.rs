@@ -1,0 +1,130 @@
+//! What can go wrong between us and a store.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use musher_protocol::{serve, worker};
+
+use crate::ssh::SshError;
+use crate::transport::{PeerEnd, TransportError};
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// ssh did not reach the host.
+    #[error("cannot reach the store's host")]
+    Ssh(#[source] SshError),
+    /// The store's socket or program could not be opened.
+    #[error("cannot open the store")]
+    Open(#[source] TransportError),
+    /// Nothing answered in time.
+    #[error("`{command}` did not answer within {} s", .after.as_secs())]
+    Silent {
+        /// The program or socket.
+        command: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The connection broke.
+    #[error("the connection to the store broke")]
+    Transport {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What came is not the worker protocol, or it ended too early.
+    #[error("the nix-daemon did not keep to the worker protocol, or went away: {end}")]
+    WorkerSession {
+        /// What is wrong with the bytes.
+        #[source]
+        source: worker::SessionError,
+        /// How the program ended.
+        end: Box<PeerEnd>,
+    },
+    /// What came is not the serve protocol, or it ended too early.
+    #[error("the store's program did not keep to the serve protocol, or went away: {end}")]
+    ServeSession {
+        /// What is wrong with the bytes.
+        #[source]
+        source: serve::SessionError,
+        /// How the program ended.
+        end: Box<PeerEnd>,
+    },
+    /// The store is too old for a request.
+    #[error("cannot ask the store for this")]
+    WorkerRequest(#[source] worker::CommandError),
+    /// The store is too old for a request.
+    #[error("cannot ask the store for this")]
+    ServeRequest(#[source] serve::CommandError),
+    /// The store refused.
+    #[error("the store refused: {}", .0.message)]
+    Remote(worker::RemoteError),
+    /// The store refused without a reason.
+    #[error("the store refused {request}: {end}")]
+    Refused {
+        /// What was asked.
+        request: &'static str,
+        /// What it wrote to its standard error.
+        end: Box<PeerEnd>,
+    },
+    /// The store answered something else than was asked.
+    #[error("expected {expected} from the store, found {found}")]
+    Unexpected {
+        /// What was asked for.
+        expected: &'static str,
+        /// What came.
+        found: String,
+    },
+    /// A path that was to be copied is not valid.
+    #[error("path `{path}` is not valid in the store it is copied from")]
+    Invalid {
+        /// The path, absolute.
+        path: String,
+    },
+    /// A file of the store could not be read.
+    #[error("cannot read `{}` as a NAR", .path.display())]
+    ReadFile {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The store has no way of doing this.
+    #[error("{what} is not possible with this kind of store")]
+    Unsupported {
+        /// What was asked.
+        what: &'static str,
+    },
+}
+
+impl StoreError {
+    /// Advice the user can act on, if there is any.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Ssh(error) => error.help(),
+            Self::Open(error) => error.help(),
+            Self::WorkerSession { end, source } => end.help().or_else(|| source.help()),
+            Self::ServeSession { end, source } => end.help().or_else(|| source.help()),
+            Self::Refused { end, .. } => end.help(),
+            Self::Silent { .. } => Some(
+                "see whether the nix-daemon there hangs; `connect-timeout` sets how long to wait"
+                    .to_owned(),
+            ),
+            Self::Invalid { .. } => Some("build it, or copy it into that store first".to_owned()),
+            Self::Remote(error) if error.message.to_string().contains("lacks a signature") => Some(
+                "sign the path with a key that the store trusts, or make the user one of its \
+                 `trusted-users`"
+                    .to_owned(),
+            ),
+            Self::Transport { .. }
+            | Self::WorkerRequest(_)
+            | Self::ServeRequest(_)
+            | Self::Remote(_)
+            | Self::Unexpected { .. }
+            | Self::ReadFile { .. }
+            | Self::Unsupported { .. } => None,
+        }
+    }
+}
