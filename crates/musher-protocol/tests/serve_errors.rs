@@ -147,7 +147,7 @@ fn a_handshake_can_fail() {
         &version(0x204),
         &expect![[r#"
             the peer speaks serve protocol 2.4, not 2.5 or newer
-            help: install Nix 2.0 or newer there"#]],
+            help: install Nix 2.3 or newer there"#]],
     );
     check_client(
         ClientSession::new(config()),

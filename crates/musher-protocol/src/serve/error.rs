@@ -78,7 +78,7 @@ impl SessionError {
                     .to_owned(),
             ),
             Self::Version { number } if *number < Version::MIN.number() => {
-                Some("install Nix 2.0 or newer there".to_owned())
+                Some("install Nix 2.3 or newer there".to_owned())
             }
             Self::NoHandshake | Self::NoAnswer { .. } => {
                 Some("its standard error output says why".to_owned())

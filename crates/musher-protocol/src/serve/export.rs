@@ -49,7 +49,8 @@ pub struct Exported {
 }
 
 impl Exported {
-    /// Reads a trailer. The signature that Nix 1 wrote is read over.
+    /// Reads a trailer. A signature, which former versions wrote, is
+    /// read over.
     pub async fn decode(d: &mut Decoder) -> Result<Self, DecodeError> {
         let offset = d.offset();
         let magic = d.u64("export magic").await?;

@@ -13,7 +13,7 @@ pub struct BuildOptions {
     pub timeout: u64,
     /// Bytes a build may log; 0 is without limit. From 2.2.
     pub max_log_size: u64,
-    /// How often to build again and compare. From 2.3; Nix since 2.11 refuses
+    /// How often to build again and compare. From 2.3; newer Nix refuses
     /// all but 0.
     pub nr_repeats: u64,
     /// Whether a difference between repetitions is a failure. From 2.3.

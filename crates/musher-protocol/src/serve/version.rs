@@ -7,13 +7,12 @@ pub(super) const CLIENT_MAGIC: u64 = 0x390c_9deb;
 /// The server's first word.
 pub(super) const SERVER_MAGIC: u64 = 0x5452_eecb;
 
-/// A version 2.x of the serve protocol. No other major version has been in
-/// use since 2007.
+/// A version 2.x of the serve protocol. There is no other major version in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(u8);
 
 impl Version {
-    /// The oldest version that a session speaks (Nix 2.0).
+    /// The oldest version that a session speaks (Nix 2.3).
     pub const MIN: Self = Self(5);
     /// The newest version that a session speaks (Nix 2.35).
     pub const MAX: Self = Self(8);
