@@ -130,7 +130,8 @@ impl From<SetupError> for Failure {
 
 impl From<EntranceError> for Failure {
     fn from(error: EntranceError) -> Self {
-        Self::user(error).help("choose another program by `--program`".to_owned())
+        let help = error.help();
+        Self::user(error).help(help)
     }
 }
 
