@@ -1,6 +1,7 @@
 //! The commands, one file each. A new one is its file with a `…Args` (whose
 //! documentation is its help) and a `run`, and here its module, variant and arm.
 
+mod daemon;
 mod machine;
 mod setup;
 
@@ -13,6 +14,7 @@ use crate::outcome::Outcome;
 /// What musher shall do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Daemon(daemon::DaemonArgs),
     Machine(machine::MachineArgs),
     Setup(setup::SetupArgs),
 }
@@ -20,8 +22,14 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
         match self {
+            Self::Daemon(args) => args.run(context),
             Self::Machine(args) => args.run(context),
             Self::Setup(args) => args.run(context),
         }
+    }
+
+    /// Whether it runs on its own, so that its log is what there is to see.
+    pub(crate) fn is_daemon(&self) -> bool {
+        matches!(self, Self::Daemon(_))
     }
 }

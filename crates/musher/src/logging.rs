@@ -5,9 +5,16 @@ use std::io;
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging by `MUSHER_LOG` (like `debug` or `musher_store=trace`), or
-/// else everything of ours at `debug` if `verbose`, or else warnings.
-pub(crate) fn start(verbose: bool) {
-    let usual = if verbose { "warn,musher=debug" } else { "warn" };
+/// else everything of ours at `debug` if `verbose`, or else warnings, and from a
+/// daemon what happens too.
+pub(crate) fn start(verbose: bool, daemon: bool) {
+    let usual = match (verbose, daemon) {
+        (true, _) => {
+            "warn,musher=debug,musher_coordinator=debug,musher_store=debug,musher_serve=debug"
+        }
+        (false, true) => "warn,musher_coordinator=info",
+        (false, false) => "warn",
+    };
     let filter = EnvFilter::try_from_env("MUSHER_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -26,7 +26,7 @@ const EXIT_BUG: i32 = 4;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::start(cli.global.verbose);
+    logging::start(cli.global.verbose, cli.command.is_daemon());
     let ui = Ui::new(cli.global.json);
     end_on_panic(ui);
     match run(cli, ui) {
