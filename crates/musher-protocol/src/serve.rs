@@ -55,8 +55,8 @@ pub struct Config {
     pub store_dir: StoreDir,
     /// How much the peer may make us hold.
     pub limits: Limits,
-    /// The newest version to offer.
-    pub version: Version,
+    /// The newest version to offer; no more than [`Version::MAX`] is.
+    pub max_version: Version,
 }
 
 impl Config {
@@ -65,7 +65,12 @@ impl Config {
         Self {
             store_dir,
             limits: Limits::default(),
-            version: Version::MAX,
+            max_version: Version::MAX,
         }
+    }
+
+    /// The version to offer.
+    fn offer(&self) -> Version {
+        self.max_version.clamp(Version::MIN, Version::MAX)
     }
 }

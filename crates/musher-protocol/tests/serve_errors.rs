@@ -447,15 +447,15 @@ fn a_server_keeps_its_owner_in_order() {
         "cannot answer `BuildDerivation`: `DumpStorePath` is to be answered",
     );
     let nar = nars::file(b"content");
-    server.nar(&nar[..30]).expect("it is a NAR");
+    refused(server.nar(&nar), "cannot send a NAR that nobody waits for");
+    server.reply(&Response::Nar).expect("it is asked for");
     refused(
-        server.reply(&Response::Dumped),
-        "cannot end a NAR after 30 bytes, in its middle",
-    );
-    server.nar(&nar[30..]).expect("it is the rest of it");
-    server.reply(&Response::Dumped).expect("it is whole");
-    refused(
-        server.nar(&nar),
+        server.reply(&Response::Nar),
         "cannot answer `DumpStorePath`: nothing is to be answered",
     );
+    server.nar(&nar[..30]).expect("it is a NAR");
+    refused(server.nar(&nar), "cannot send what is no NAR");
+    server.nar(&nar[30..]).expect("it is the rest of it");
+    refused(server.nar(&nar), "cannot send a NAR that nobody waits for");
+    assert!(!server.is_serving());
 }

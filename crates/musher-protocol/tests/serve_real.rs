@@ -103,7 +103,7 @@ impl Server {
         loop {
             match self.event() {
                 Ok(ClientEvent::Nar(bytes)) => nar.extend_from_slice(&bytes),
-                Ok(ClientEvent::Reply(Response::Dumped)) => return nar,
+                Ok(ClientEvent::Reply(Response::Nar)) => return nar,
                 other => panic!("{other:?} instead of a NAR"),
             }
         }

@@ -482,7 +482,7 @@ fn handshake_to_client(bytes: &[u8]) {
     assert_eq!(client.next_event(), None);
 
     let config = Config {
-        version,
+        max_version: version,
         ..Config::new(StoreDir::default())
     };
     let mut server = musher_protocol::serve::ServerSession::new(config);

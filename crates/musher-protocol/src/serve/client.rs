@@ -23,7 +23,7 @@ pub enum ClientEvent {
     /// The handshake is over: requests may be sent.
     Ready(Negotiated),
     /// Bytes of the NAR that the oldest unanswered `DumpStorePath` asked for.
-    /// [`Response::Dumped`] follows the last.
+    /// [`Response::Nar`] follows the last.
     Nar(Bytes),
     /// The answer to the oldest request without one.
     Reply(Response),
@@ -41,18 +41,20 @@ pub struct ClientSession {
     unanswered: Shared<VecDeque<Command>>,
     body: Option<OutgoingBody>,
     version: Option<Version>,
+    over: bool,
 }
 
 impl ClientSession {
     /// A session that has greeted the server and heard nothing.
     pub fn new(config: Config) -> Self {
         let source = Source::default();
+        let offered = config.offer();
         let mut encoder = Encoder::new(config.store_dir.clone());
-        handshake::greet_server(&mut encoder, config.version);
+        handshake::greet_server(&mut encoder, offered);
         let decoder = Decoder::new(source.clone(), config.store_dir, config.limits);
         let unanswered = Shared::<VecDeque<Command>>::default();
         let queue = unanswered.clone();
-        let reader = Reader::new(|events| read(decoder, config.version, queue, events));
+        let reader = Reader::new(|events| read(decoder, offered, queue, events));
         Self {
             source,
             reader,
@@ -60,6 +62,7 @@ impl ClientSession {
             unanswered,
             body: None,
             version: None,
+            over: false,
         }
     }
 
@@ -77,8 +80,10 @@ impl ClientSession {
     /// After an error there is nothing more.
     pub fn next_event(&mut self) -> Option<Result<ClientEvent, SessionError>> {
         let event = self.reader.next();
-        if let Some(Ok(ClientEvent::Ready(negotiated))) = &event {
-            self.version = Some(negotiated.version);
+        match &event {
+            Some(Ok(ClientEvent::Ready(negotiated))) => self.version = Some(negotiated.version),
+            Some(Ok(ClientEvent::Closed) | Err(_)) => self.over = true,
+            Some(Ok(ClientEvent::Nar(_) | ClientEvent::Reply(_))) | None => {}
         }
         event
     }
@@ -94,12 +99,6 @@ impl ClientSession {
         self.encoder.take()
     }
 
-    /// The number of bytes that [`take_output`](Self::take_output) would give:
-    /// while they are many, hold back data.
-    pub fn output_len(&self) -> usize {
-        self.encoder.len()
-    }
-
     /// The number of requests without an answer.
     pub fn unanswered(&self) -> usize {
         self.unanswered.lock().len()
@@ -107,6 +106,9 @@ impl ClientSession {
 
     /// Sends a request. If it has a body, that must be sent before the next.
     pub fn request(&mut self, request: &Request) -> Result<(), CommandError> {
+        if self.over {
+            return Err(CommandError::Over);
+        }
         let version = self.version.ok_or(CommandError::NotReady)?;
         if let Some(body) = &self.body {
             return Err(CommandError::BodyOpen {
@@ -121,6 +123,9 @@ impl ClientSession {
 
     /// Sends the next piece of the last request's body.
     pub fn body(&mut self, item: &BodyItem) -> Result<(), CommandError> {
+        if self.over {
+            return Err(CommandError::Over);
+        }
         let body = self.body.as_mut().ok_or(CommandError::NoBody)?;
         if body.write(item, &mut self.encoder)? {
             self.body = None;

@@ -96,6 +96,9 @@ impl SessionError {
 /// the session is as it was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
+    /// The session is over.
+    #[error("the session is over")]
+    Over,
     /// The handshake is not over.
     #[error("cannot send a request before the session is ready")]
     NotReady,
@@ -136,6 +139,9 @@ pub enum CommandError {
         /// Its bytes so far.
         sent: u64,
     },
+    /// No NAR was promised, or it is complete.
+    #[error("cannot send a NAR that nobody waits for")]
+    NoNar,
     /// No request waits for this.
     #[error("cannot answer `{given}`: {}", awaited_text(*awaited))]
     NotAsked {

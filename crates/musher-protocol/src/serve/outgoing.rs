@@ -112,7 +112,12 @@ impl OutgoingNar {
         Ok(())
     }
 
-    /// Says whether the NAR is whole.
+    /// Whether the NAR is whole.
+    pub(super) fn is_complete(&self) -> bool {
+        self.0.is_complete()
+    }
+
+    /// An error if the NAR is not whole.
     pub(super) fn finish(&self) -> Result<(), CommandError> {
         if self.0.is_complete() {
             return Ok(());

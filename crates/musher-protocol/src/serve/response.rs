@@ -29,8 +29,9 @@ pub enum Response {
     /// To `QueryPathInfos`: the valid ones. They say neither when a path was
     /// registered nor whether it is ultimate.
     PathInfos(Vec<PathInfo>),
-    /// To `DumpStorePath`, after the NAR itself: it was whole.
-    Dumped,
+    /// To `DumpStorePath`. A server's NAR follows this; a client learns of this
+    /// when the NAR was whole.
+    Nar,
     /// To `ImportPaths`: whether it was taken.
     Imported(bool),
     /// To `BuildPaths`.
@@ -49,7 +50,7 @@ impl Response {
         match self {
             Self::ValidPaths(_) => Command::QueryValidPaths,
             Self::PathInfos(_) => Command::QueryPathInfos,
-            Self::Dumped => Command::DumpStorePath,
+            Self::Nar => Command::DumpStorePath,
             Self::Imported(_) => Command::ImportPaths,
             Self::PathsBuilt(_) => Command::BuildPaths,
             Self::Closure(_) => Command::QueryClosure,
@@ -69,7 +70,7 @@ impl Response {
         Ok(match command {
             Command::QueryValidPaths => Self::ValidPaths(d.paths("valid paths").await?),
             Command::QueryPathInfos => Self::PathInfos(decode_infos(d, version).await?),
-            Command::DumpStorePath => Self::Dumped,
+            Command::DumpStorePath => Self::Nar,
             Command::ImportPaths => Self::Imported(d.u64("import status").await? == 1),
             Command::BuildPaths => Self::PathsBuilt(decode_outcome(d).await?),
             Command::QueryClosure => Self::Closure(d.paths("closure").await?),
@@ -89,7 +90,7 @@ impl Response {
                 }
                 e.string("");
             }
-            Self::Dumped => {}
+            Self::Nar => {}
             Self::Imported(taken) | Self::Added(taken) => e.bool(*taken),
             Self::PathsBuilt(Ok(())) => e.u64(0),
             Self::PathsBuilt(Err(failure)) => {

@@ -49,20 +49,21 @@ enum Turn {
     Body(Command),
     /// The owner's: this request is to be answered.
     Owner(Command),
-    /// The owner's: a NAR is to be sent.
-    Dump(OutgoingNar),
+    /// The owner's: the rest of a NAR is to be sent.
+    Nar(OutgoingNar),
 }
 
 impl ServerSession {
     /// A session that has heard nothing.
     pub fn new(config: Config) -> Self {
+        let offered = config.offer();
         let source = Source::default();
         let encoder = Shared::new(Encoder::new(config.store_dir.clone()));
         let decoder = Decoder::new(source.clone(), config.store_dir, config.limits);
         let answered = Shared::new(false);
         let input = Input {
             d: decoder,
-            offered: config.version,
+            offered,
             encoder: encoder.clone(),
             answered: answered.clone(),
         };
@@ -72,7 +73,7 @@ impl ServerSession {
             encoder,
             turn: Turn::Client,
             answered,
-            version: config.version,
+            version: offered,
         }
     }
 
@@ -114,61 +115,61 @@ impl ServerSession {
         self.encoder.lock().take()
     }
 
-    /// The number of bytes that [`take_output`](Self::take_output) would give:
-    /// while they are many, hold back NARs.
-    pub fn output_len(&self) -> usize {
-        self.encoder.lock().len()
+    /// Whether a request waits for its answer, or for the rest of it.
+    pub fn is_serving(&self) -> bool {
+        matches!(self.turn, Turn::Owner(_) | Turn::Nar(_))
     }
 
-    /// Sends bytes of the NAR that is asked for.
-    pub fn nar(&mut self, bytes: &[u8]) -> Result<(), CommandError> {
-        match &mut self.turn {
-            Turn::Dump(nar) => nar.write(bytes, &mut self.encoder.lock()),
-            Turn::Client | Turn::Body(_) | Turn::Owner(_) => Err(CommandError::NotAsked {
-                given: Command::DumpStorePath,
-                awaited: self.turn.awaited(),
-            }),
-        }
-    }
-
-    /// Answers the last request. A NAR has to be whole before
-    /// [`Response::Dumped`].
+    /// Answers the last request. After [`Response::Nar`] the NAR follows with
+    /// [`nar`](Self::nar), and ends the answer.
     pub fn reply(&mut self, response: &Response) -> Result<(), CommandError> {
         let given = response.command();
-        let awaited = self.turn.awaited();
+        let awaited = match self.turn {
+            Turn::Owner(command) => Some(command),
+            Turn::Client | Turn::Body(_) | Turn::Nar(_) => None,
+        };
         if awaited != Some(given) {
             return Err(CommandError::NotAsked { given, awaited });
         }
-        if let Turn::Dump(nar) = &self.turn {
-            nar.finish()?;
-        }
         response.encode(&mut self.encoder.lock(), self.version);
+        if *response == Response::Nar {
+            self.turn = Turn::Nar(OutgoingNar::default());
+        } else {
+            self.end_turn();
+        }
+        Ok(())
+    }
+
+    /// Sends more of the NAR that was promised; its own grammar says where it
+    /// ends. One that cannot be finished ends the connection.
+    pub fn nar(&mut self, bytes: &[u8]) -> Result<(), CommandError> {
+        let Turn::Nar(nar) = &mut self.turn else {
+            return Err(CommandError::NoNar);
+        };
+        nar.write(bytes, &mut self.encoder.lock())?;
+        if nar.is_complete() {
+            self.end_turn();
+        }
+        Ok(())
+    }
+
+    fn end_turn(&mut self) {
         self.turn = Turn::Client;
         *self.answered.lock() = true;
-        Ok(())
     }
 }
 
 impl Turn {
     fn after(request: &Request) -> Self {
-        match (request.body(), request.command()) {
-            (Some(_), command) => Self::Body(command),
-            (None, Command::DumpStorePath) => Self::Dump(OutgoingNar::default()),
-            (None, command) => Self::Owner(command),
+        match request.body() {
+            Some(_) => Self::Body(request.command()),
+            None => Self::Owner(request.command()),
         }
     }
 
     fn end_body(&mut self) {
         if let Self::Body(command) = self {
             *self = Self::Owner(*command);
-        }
-    }
-
-    fn awaited(&self) -> Option<Command> {
-        match self {
-            Self::Client | Self::Body(_) => None,
-            Self::Owner(command) => Some(*command),
-            Self::Dump(_) => Some(Command::DumpStorePath),
         }
     }
 }

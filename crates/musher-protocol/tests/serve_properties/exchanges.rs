@@ -16,7 +16,7 @@ use crate::nars;
 use crate::strategies::{build_result, derivation, path, path_info, text};
 
 /// A request with its body, and the answer to it. The answer to
-/// `DumpStorePath` comes after the bytes of `nar`.
+/// `DumpStorePath` has `nar` with it.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
     pub(crate) request: Request,
@@ -81,7 +81,7 @@ fn query_path_infos() -> impl Strategy<Value = Exchange> {
 fn dump_store_path() -> impl Strategy<Value = Exchange> {
     (path(), nar()).prop_map(|(path, nar)| Exchange {
         nar,
-        ..plain(Request::DumpStorePath { path }, Response::Dumped)
+        ..plain(Request::DumpStorePath { path }, Response::Nar)
     })
 }
 

@@ -92,11 +92,13 @@ impl Owner<'_> {
 
     fn answer(&mut self) {
         let exchange = self.todo.next().expect("only what was sent arrives");
-        for chunk in exchange.nar.chunks(50) {
-            self.session.nar(chunk).expect("a NAR is asked for");
-        }
+        assert!(self.session.is_serving());
         let reply = self.session.reply(&exchange.response);
         reply.expect("this is what is asked for");
+        for chunk in exchange.nar.chunks(50) {
+            self.session.nar(chunk).expect("a NAR was promised");
+        }
+        assert!(!self.session.is_serving());
     }
 }
 
@@ -137,7 +139,7 @@ impl Asker<'_> {
 
 fn config(version: Version) -> Config {
     Config {
-        version,
+        max_version: version,
         ..Config::new(StoreDir::default())
     }
 }
@@ -161,7 +163,8 @@ fn converse(
     };
     let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
     loop {
-        to_server.extend(asker.session.take_output());
+        let output = asker.session.take_output();
+        to_server.extend_from_slice(&output);
         let asked = piece(&mut to_server, sizes.next());
         owner.session.receive(&asked);
         owner.take_events();
@@ -169,7 +172,7 @@ fn converse(
         let answered = piece(&mut to_client, sizes.next());
         asker.session.receive(&answered);
         asker.take_events();
-        if asked.is_empty() && answered.is_empty() && asker.session.output_len() == 0 {
+        if output.is_empty() && asked.is_empty() && answered.is_empty() {
             break;
         }
     }
