@@ -66,14 +66,17 @@ impl TransportError {
     /// Advice the user can act on, if there is any.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::Socket { source, .. } => match source.kind() {
-                ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                    Some("start the daemon, or name its socket as `unix:///PATH`".into())
-                }
-                kind => (kind == ErrorKind::PermissionDenied).then(|| {
-                    "the daemon's `allowed-users` or the socket's mode keeps you out".into()
-                }),
-            },
+            Self::Socket { source, .. } => {
+                let kind = source.kind();
+                let advice = if kind == ErrorKind::PermissionDenied {
+                    "the daemon's `allowed-users` or the socket's mode keeps you out"
+                } else if matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused) {
+                    "start the daemon, or name its socket as `unix:///PATH`"
+                } else {
+                    return None;
+                };
+                Some(advice.into())
+            }
             Self::Start { program, source } => (source.kind() == ErrorKind::NotFound)
                 .then(|| format!("install `{program}`, or name it by its full path")),
             Self::NoProgram => None,

@@ -150,6 +150,8 @@ fn refusal(error: MuxError) -> Refusal {
         MuxError::Refused { reason } if reason.contains("refused") => Refusal::Full,
         // The socket is gone, or went away while we spoke.
         MuxError::Socket(error) => Refusal::Gone(error),
-        error => Refusal::Other(Box::new(error)),
+        error @ (MuxError::Refused { .. } | MuxError::Version { .. } | MuxError::Packet { .. }) => {
+            Refusal::Other(Box::new(error))
+        }
     }
 }

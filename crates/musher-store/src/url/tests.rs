@@ -8,7 +8,7 @@ use super::{SshProtocol, StoreUrl, UrlError};
 const KEY: &str = "c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUE9PSByb290QGhvc3QK";
 
 #[track_caller]
-fn check(url: &str, expected: Expect) {
+fn check(url: &str, expected: &Expect) {
     let text = match url.parse::<StoreUrl>() {
         Ok(store) => format!("{store:#?}\n{store}\n"),
         Err(error) => describe(&error),
@@ -36,7 +36,7 @@ fn ssh_ng_with_every_parameter() {
              &remote-program=/usr/bin/musher%20serve%20--class%20big&remote-store=/srv/a%3Froot%3D/b\
              &compress=true&max-connections=4&store=/gnu/store&system-features=kvm%20big-parallel"
         ),
-        expect![[r#"
+        &expect![[r#"
             Ssh(
                 SshStore {
                     protocol: Worker,
@@ -92,7 +92,7 @@ fn ssh_ng_with_every_parameter() {
 fn other_kinds() {
     check(
         "unix:///run/nix.sock?root=/mnt",
-        expect![[r#"
+        &expect![[r#"
         Daemon(
             DaemonStore {
                 socket: Some(
@@ -112,7 +112,7 @@ fn other_kinds() {
     );
     check(
         "daemon",
-        expect![[r#"
+        &expect![[r#"
         Daemon(
             DaemonStore {
                 socket: None,
@@ -128,7 +128,7 @@ fn other_kinds() {
     );
     check(
         "auto",
-        expect![[r#"
+        &expect![[r#"
         Auto(
             LocalParams {
                 root: None,
@@ -141,7 +141,7 @@ fn other_kinds() {
     );
     check(
         "/srv/store?store=/gnu/store",
-        expect![[r#"
+        &expect![[r#"
         Local(
             LocalParams {
                 root: Some(
@@ -158,7 +158,7 @@ fn other_kinds() {
     );
     check(
         "local?root=/srv/a%20b",
-        expect![[r#"
+        &expect![[r#"
         Local(
             LocalParams {
                 root: Some(
@@ -177,66 +177,66 @@ fn other_kinds() {
 fn what_is_refused() {
     check(
         "",
-        expect![[r#"
+        &expect![[r#"
         error: the store URL is empty
     "#]],
     );
     check(
         "s3://bucket",
-        expect![[r#"
+        &expect![[r#"
         error: unknown kind of store `s3://`
         help: stores are `ssh-ng://HOST`, `ssh://HOST`, `unix:///SOCKET`, `daemon`, `auto`, `local` or an absolute path
     "#]],
     );
     check(
         "./store",
-        expect![[r#"
+        &expect![[r#"
         error: `./store` is not an absolute path
         help: write the path in full, from `/` on
     "#]],
     );
     check(
         "ssh://h?sshkey=/x",
-        expect![[r#"
+        &expect![[r#"
         error: unknown parameter `sshkey` for a store of kind `ssh`
         help: did you mean `ssh-key`? known: ssh-key, base64-ssh-public-host-key, remote-program, remote-store, compress, max-connections, store, system-features
     "#]],
     );
     check(
         "unix:///s?frobnicate=1",
-        expect![[r#"
+        &expect![[r#"
         error: unknown parameter `frobnicate` for a store of kind `unix`
         help: known: root, store, system-features
     "#]],
     );
     check(
         "ssh://h?compress=maybe",
-        expect![[r#"
+        &expect![[r#"
         error: parameter `compress` is `maybe`, expected `true` or `false`
     "#]],
     );
     check(
         "ssh://h?max-connections=0",
-        expect![[r#"
+        &expect![[r#"
         error: parameter `max-connections` is `0`, expected a number greater than 0
     "#]],
     );
     check(
         "ssh://h?compress=1&compress=0",
-        expect![[r#"
+        &expect![[r#"
         error: parameter `compress` is given twice
     "#]],
     );
     check(
         "ssh://h?ssh-key=%2",
-        expect![[r#"
+        &expect![[r#"
         error: `%2` is not valid percent-encoding
         help: a literal `%` is written `%25`
     "#]],
     );
     check(
         "ssh://h?base64-ssh-public-host-key=AAAA",
-        expect![[r#"
+        &expect![[r#"
             error: parameter `base64-ssh-public-host-key` cannot be read
             cause: decoded it is not `TYPE KEY`, but `\u{0}\u{0}\u{0}`
             help: the value is printed on the host by `base64 -w0 /etc/ssh/ssh_host_ed25519_key.pub`
@@ -244,7 +244,7 @@ fn what_is_refused() {
     );
     check(
         "ssh://h?base64-ssh-public-host-key=%21",
-        expect![[r#"
+        &expect![[r#"
         error: parameter `base64-ssh-public-host-key` cannot be read
         cause: it is not base64
         help: the value is printed on the host by `base64 -w0 /etc/ssh/ssh_host_ed25519_key.pub`
@@ -252,14 +252,14 @@ fn what_is_refused() {
     );
     check(
         "ssh://h/srv/store",
-        expect![[r#"
+        &expect![[r#"
         error: an ssh store takes no path, found `/srv/store` after the host
         help: a store's root on the other host is given by `remote-store`
     "#]],
     );
     check(
         "local:///a?root=/b",
-        expect![[r#"
+        &expect![[r#"
         error: the store's root is given twice, as the path and as `root`
     "#]],
     );

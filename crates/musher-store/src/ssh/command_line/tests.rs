@@ -10,7 +10,7 @@ use crate::ssh::{ControlDir, SshOptions, SshTarget};
 use crate::url::StoreUrl;
 
 #[track_caller]
-fn check(url: &str, nix_sshopts: &str, expected: Expect) {
+fn check(url: &str, nix_sshopts: &str, expected: &Expect) {
     let Ok(StoreUrl::Ssh(store)) = url.parse() else {
         panic!("{url} is not understood");
     };
@@ -41,7 +41,7 @@ fn a_plain_host() {
     check(
         "ssh://bigbox",
         "",
-        expect![
+        &expect![
             "-o 'ControlMaster=yes' -o 'ControlPersist=no' -o 'PermitLocalCommand=yes' -o 'LocalCommand=echo started' -o 'ClearAllForwardings=yes' -v -x -a -T -N -o 'BatchMode=yes' -o 'ConnectTimeout=3' -o 'ServerAliveInterval=5' -o 'ServerAliveCountMax=2' -S '/run/100%%/s0' -- bigbox"
         ],
     );
@@ -53,7 +53,7 @@ fn everything_configured() {
         "ssh-ng://build@[::1]:2222?ssh-key=/k&compress=1&base64-ssh-public-host-key=\
          c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUE9PSByb290QGhvc3QK",
         "",
-        expect![[
+        &expect![[
             r#"-o 'ControlMaster=yes' -o 'ControlPersist=no' -o 'PermitLocalCommand=yes' -o 'LocalCommand=echo started' -o 'ClearAllForwardings=yes' -v -x -a -T -N -o 'BatchMode=yes' -o 'ConnectTimeout=3' -o 'ServerAliveInterval=5' -o 'ServerAliveCountMax=2' -i /k -o 'HostKeyAlias=::1' -o 'UserKnownHostsFile="/run/a b/k0"' -C -p2222 -l build -S '/run/100%%/s0' -- ::1"#
         ]],
     );
@@ -64,7 +64,7 @@ fn the_users_options_come_before_ours() {
     check(
         "ssh://bigbox",
         "-M -o 'ProxyCommand=nc %h %p' -oConnectTimeout=99",
-        expect![
+        &expect![
             "-o 'ControlMaster=yes' -o 'ControlPersist=no' -o 'PermitLocalCommand=yes' -o 'LocalCommand=echo started' -o 'ClearAllForwardings=yes' -o 'ProxyCommand=nc %h %p' '-oConnectTimeout=99' -v -x -a -T -N -o 'BatchMode=yes' -o 'ConnectTimeout=3' -o 'ServerAliveInterval=5' -o 'ServerAliveCountMax=2' -S '/run/100%%/s0' -- bigbox"
         ],
     );

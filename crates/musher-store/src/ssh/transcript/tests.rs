@@ -16,7 +16,7 @@ fn read(said: &str) -> Transcript {
 }
 
 #[track_caller]
-fn check(said: &str, expected: Expect) {
+fn check(said: &str, expected: &Expect) {
     let error = SshError::Connect {
         target: "build@bigbox:2222".into(),
         source: read(said).fault(Some(255), GIVEN),
@@ -44,7 +44,7 @@ fn refused_key() {
          debug1: Connection established.
          debug1: Authentications that can continue: publickey
          build@bigbox: Permission denied (publickey).",
-        expect![[r#"
+        &expect![[r#"
             error: cannot connect to `build@bigbox:2222` by ssh
             cause: the host refused the key
             cause: ssh said `build@bigbox: Permission denied (publickey).`
@@ -58,7 +58,7 @@ fn key_files() {
     check(
         "Warning: Identity file /root/.ssh/nixdist not accessible: No such file or directory.
          build@bigbox: Permission denied (publickey).",
-        expect![[r#"
+        &expect![[r#"
             error: cannot connect to `build@bigbox:2222` by ssh
             cause: there is no private key to read at `/root/.ssh/nixdist`
             cause: ssh said `Warning: Identity file /root/.ssh/nixdist not accessible: No such file or directory.`, `build@bigbox: Permission denied (publickey).`
@@ -74,7 +74,7 @@ fn key_files() {
          This private key will be ignored.
          Load key \"/root/.ssh/nixdist\": bad permissions
          build@bigbox: Permission denied (publickey).",
-        expect![[r#"
+        &expect![[r#"
             error: cannot connect to `build@bigbox:2222` by ssh
             cause: the private key `/root/.ssh/nixdist` is readable by others
             cause: ssh said `WARNING: UNPROTECTED PRIVATE KEY FILE!`, `Permissions 0644 for '/root/.ssh/nixdist' are too open.`, `It is required that your private key files are NOT accessible by others.`, `This private key will be ignored.`, `Load key "/root/.ssh/nixdist": bad permissions`, `build@bigbox: Permission denied (publickey).`
@@ -84,7 +84,7 @@ fn key_files() {
     check(
         "Load key \"/root/.ssh/nixdist\": error in libcrypto
          build@bigbox: Permission denied (publickey).",
-        expect![[r#"
+        &expect![[r#"
             error: cannot connect to `build@bigbox:2222` by ssh
             cause: the private key `/root/.ssh/nixdist` cannot be used
             cause: ssh said `Load key "/root/.ssh/nixdist": error in libcrypto`, `build@bigbox: Permission denied (publickey).`
@@ -98,7 +98,7 @@ fn host_keys() {
     check(
         "debug1: Server host key: ssh-ed25519 SHA256:abc
          Host key verification failed.",
-        expect![[r#"
+        &expect![[r#"
             error: cannot connect to `build@bigbox:2222` by ssh
             cause: the host's key is not known here
             cause: ssh said `Host key verification failed.`
@@ -109,7 +109,7 @@ fn host_keys() {
         "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @
          Host key for bigbox has changed and you have requested strict checking.
          Host key verification failed.",
-        expect![[r#"
+        &expect![[r#"
             error: cannot connect to `build@bigbox:2222` by ssh
             cause: the host's key is not the one that is known here
             cause: ssh said `WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!`, `Host key for bigbox has changed and you have requested strict checking.`, `Host key verification failed.`
@@ -122,7 +122,7 @@ fn host_keys() {
 fn no_way_there() {
     check(
         "ssh: Could not resolve hostname bigbox: Name or service not known",
-        expect![[r#"
+        &expect![[r#"
             error: cannot connect to `build@bigbox:2222` by ssh
             cause: the host name has no address
             cause: ssh said `ssh: Could not resolve hostname bigbox: Name or service not known`
@@ -131,7 +131,7 @@ fn no_way_there() {
     );
     check(
         "ssh: connect to host bigbox port 2222: Connection refused",
-        expect![[r#"
+        &expect![[r#"
             error: cannot connect to `build@bigbox:2222` by ssh
             cause: the host refuses connections on this port
             cause: ssh said `ssh: connect to host bigbox port 2222: Connection refused`
@@ -140,7 +140,7 @@ fn no_way_there() {
     );
     check(
         "ssh: connect to host bigbox port 2222: No route to host",
-        expect![[r#"
+        &expect![[r#"
             error: cannot connect to `build@bigbox:2222` by ssh
             cause: the host cannot be reached
             cause: ssh said `ssh: connect to host bigbox port 2222: No route to host`
@@ -150,7 +150,7 @@ fn no_way_there() {
     check(
         "debug1: Connecting to bigbox [192.0.2.1] port 2222.
          ssh: connect to host bigbox port 2222: Connection timed out",
-        expect![[r#"
+        &expect![[r#"
             error: cannot connect to `build@bigbox:2222` by ssh
             cause: no answer within 10 s while connecting
             cause: ssh said `ssh: connect to host bigbox port 2222: Connection timed out`
@@ -165,7 +165,7 @@ fn not_an_ssh_server() {
         "debug1: Connection established.
          kex_exchange_identification: banner line contains invalid characters
          banner exchange: Connection to 127.0.0.1 port 2222: invalid format",
-        expect![[r#"
+        &expect![[r#"
             error: cannot connect to `build@bigbox:2222` by ssh
             cause: what answers on this port is no ssh server
             cause: ssh said `kex_exchange_identification: banner line contains invalid characters`, `banner exchange: Connection to 127.0.0.1 port 2222: invalid format`
@@ -177,7 +177,7 @@ fn not_an_ssh_server() {
          debug1: kex_exchange_identification: banner line 0: 220 mail.example.org ESMTP
          kex_exchange_identification: Connection closed by remote host
          Connection closed by 127.0.0.1 port 2222",
-        expect![[r#"
+        &expect![[r#"
             error: cannot connect to `build@bigbox:2222` by ssh
             cause: what answers on this port is no ssh server, it says `220 mail.example.org ESMTP`
             cause: ssh said `kex_exchange_identification: Connection closed by remote host`, `Connection closed by 127.0.0.1 port 2222`
@@ -188,7 +188,7 @@ fn not_an_ssh_server() {
         "debug1: Connection established.
          kex_exchange_identification: Connection closed by remote host
          Connection closed by 127.0.0.1 port 2222",
-        expect![[r#"
+        &expect![[r#"
             error: cannot connect to `build@bigbox:2222` by ssh
             cause: the host closed the connection while waiting for an ssh server's greeting
             cause: ssh said `kex_exchange_identification: Connection closed by remote host`, `Connection closed by 127.0.0.1 port 2222`
@@ -201,7 +201,7 @@ fn not_an_ssh_server() {
 fn our_own_side() {
     check(
         "sh: 1: ssh: not found",
-        expect![[r#"
+        &expect![[r#"
         error: cannot connect to `build@bigbox:2222` by ssh
         cause: cannot start `ssh`
         cause: ssh said `sh: 1: ssh: not found`
@@ -210,7 +210,7 @@ fn our_own_side() {
     );
     check(
         "command-line: line 0: Bad configuration option: frobnicate",
-        expect![[r#"
+        &expect![[r#"
             error: cannot connect to `build@bigbox:2222` by ssh
             cause: ssh does not accept its options
             cause: ssh said `command-line: line 0: Bad configuration option: frobnicate`
@@ -219,7 +219,7 @@ fn our_own_side() {
     );
     check(
         "something no version of ssh says today",
-        expect![[r#"
+        &expect![[r#"
         error: cannot connect to `build@bigbox:2222` by ssh
         cause: ssh ended with status 255
         cause: ssh said `something no version of ssh says today`
@@ -227,7 +227,7 @@ fn our_own_side() {
     );
     check(
         "",
-        expect![[r#"
+        &expect![[r#"
         error: cannot connect to `build@bigbox:2222` by ssh
         cause: ssh ended with status 255
         cause: ssh said nothing
