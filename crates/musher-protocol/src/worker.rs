@@ -17,10 +17,10 @@
 //! sides named.
 
 mod body;
-mod build_result;
+pub mod build_result;
 mod client;
 mod config;
-mod derived_path;
+pub mod derived_path;
 mod error;
 mod frames;
 mod garbage;
@@ -28,12 +28,13 @@ mod handshake;
 mod message;
 mod op;
 mod options;
-mod path_info;
+pub mod path_info;
 mod realisation;
 mod remote_error;
 mod request;
 mod response;
 mod server;
+mod server_info;
 mod upload;
 mod version;
 
@@ -50,6 +51,7 @@ pub use remote_error::RemoteError;
 pub use request::{Asked, Request, Unsupported};
 pub use response::{Missing, Response, Root, Substitutable};
 pub use server::{ServerEvent, ServerSession};
+pub use server_info::ServerInfo;
 pub use version::{Dialect, Feature, Negotiated, Trust, Version};
 
 /// The first word of a client.

@@ -6,6 +6,10 @@ use crate::types::PathInfo;
 
 /// A piece of a request's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "pieces are passed on one by one, never kept in numbers"
+)]
 pub enum BodyItem {
     /// The next path of `AddMultipleToStore`; its NAR follows in chunks.
     Path(PathInfo),

@@ -14,7 +14,7 @@ use crate::types::BuildResult;
 use crate::wire::{DecodeError, Decoder, Encoder};
 
 /// Writes what the dialect has of `result`.
-pub(super) fn encode(result: &BuildResult, dialect: &Dialect, to: &mut Encoder) {
+pub fn encode(result: &BuildResult, dialect: &Dialect, to: &mut Encoder) {
     to.build_status(result.status);
     to.bytes(result.error.as_bytes());
     if dialect.has(29) {
@@ -35,10 +35,7 @@ pub(super) fn encode(result: &BuildResult, dialect: &Dialect, to: &mut Encoder) 
 }
 
 /// Reads a result; what the dialect has not is as in [`BuildResult::new`].
-pub(super) async fn decode(
-    dialect: &Dialect,
-    from: &mut Decoder,
-) -> Result<BuildResult, DecodeError> {
+pub async fn decode(dialect: &Dialect, from: &mut Decoder) -> Result<BuildResult, DecodeError> {
     let status = from.build_status("build status").await?;
     let error = from.text("build error").await?;
     let mut result = BuildResult::new(status, error);

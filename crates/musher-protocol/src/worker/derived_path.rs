@@ -25,16 +25,23 @@ pub(super) fn unsupported(path: &DerivedPath, dialect: &Dialect) -> Option<&'sta
     match path {
         DerivedPath::Opaque(path) => path
             .is_derivation()
-            .then_some("asking for a derivation itself"),
-        DerivedPath::Built { drv_path, .. } => match drv_path {
-            SingleDerivedPath::Opaque(_) => None,
-            SingleDerivedPath::Built { .. } => Some("building a derivation that is built itself"),
-        },
+            .then_some("a derivation instead of its outputs"),
+        DerivedPath::Built {
+            drv_path: SingleDerivedPath::Built { .. },
+            ..
+        } => Some("building a derivation that is built itself"),
+        DerivedPath::Built {
+            drv_path: SingleDerivedPath::Opaque(path),
+            outputs,
+        } => {
+            let is_odd = outputs.is_empty() && !path.is_derivation();
+            is_odd.then_some("all outputs of what is not a derivation")
+        }
     }
 }
 
 /// Writes `path`.
-pub(super) fn encode(path: &DerivedPath, dialect: &Dialect, to: &mut Encoder) {
+pub fn encode(path: &DerivedPath, dialect: &Dialect, to: &mut Encoder) {
     let rendered = match path {
         DerivedPath::Built { drv_path, outputs } if outputs.is_empty() && !dialect.has(30) => {
             drv_path.render_legacy(to.store_dir())
@@ -44,11 +51,8 @@ pub(super) fn encode(path: &DerivedPath, dialect: &Dialect, to: &mut Encoder) {
     to.string(&rendered);
 }
 
-/// Reads one.
-pub(super) async fn decode(
-    dialect: &Dialect,
-    from: &mut Decoder,
-) -> Result<DerivedPath, DecodeError> {
+/// Reads one; before 1.30, a derivation means all of its outputs.
+pub async fn decode(dialect: &Dialect, from: &mut Decoder) -> Result<DerivedPath, DecodeError> {
     const FIELD: &str = "derived path";
     let offset = from.offset();
     let text = from.short(FIELD).await?;
@@ -74,7 +78,7 @@ fn all_outputs(path: StorePath) -> DerivedPath {
 }
 
 /// Writes a list.
-pub(super) fn encode_all(paths: &[DerivedPath], dialect: &Dialect, to: &mut Encoder) {
+pub fn encode_all(paths: &[DerivedPath], dialect: &Dialect, to: &mut Encoder) {
     to.count(paths.len());
     for path in paths {
         encode(path, dialect, to);
@@ -82,7 +86,7 @@ pub(super) fn encode_all(paths: &[DerivedPath], dialect: &Dialect, to: &mut Enco
 }
 
 /// Reads a list.
-pub(super) async fn decode_all(
+pub async fn decode_all(
     dialect: &Dialect,
     from: &mut Decoder,
 ) -> Result<Vec<DerivedPath>, DecodeError> {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::error::SessionError;
 use super::message::{Message, tag};
 use super::remote_error::RemoteError;
-use super::version::{Dialect, Feature, Negotiated, Trust, Version};
-use super::{CLIENT_MAGIC, SERVER_MAGIC, ServerConfig};
+use super::version::{Dialect, Feature, Version};
+use super::{CLIENT_MAGIC, SERVER_MAGIC};
 use crate::types::Text;
 use crate::wire::{DecodeError, Decoder, Encoder};
 
@@ -112,37 +112,6 @@ pub(super) async fn read_obsolete(from: &mut Decoder) -> Result<(), SessionError
     .map_err(decode)
 }
 
-/// Writes what the server says of itself.
-pub(super) fn write_info(config: &ServerConfig, dialect: &Dialect, to: &mut Encoder) {
-    if dialect.has(33) {
-        to.bytes(config.nix_version.as_bytes());
-    }
-    if dialect.has(35) {
-        write_trust(config.trust, to);
-    }
-}
-
-/// Reads that.
-pub(super) async fn read_info(
-    dialect: Dialect,
-    from: &mut Decoder,
-) -> Result<Negotiated, SessionError> {
-    let mut negotiated = Negotiated {
-        version: dialect.version,
-        features: dialect.features,
-        nix_version: None,
-        trust: None,
-    };
-    if dialect.version.has(33) {
-        let version = from.short_bytes("Nix version").await.map_err(decode)?;
-        negotiated.nix_version = Some(Text::from(version));
-    }
-    if dialect.version.has(35) {
-        negotiated.trust = trust(from).await.map_err(decode)?;
-    }
-    Ok(negotiated)
-}
-
 /// Reads what a server says before it is ready; `None` once it is.
 pub(super) async fn next_startup_message(
     dialect: &Dialect,
@@ -168,25 +137,7 @@ pub(super) async fn next_startup_message(
     }
 }
 
-fn write_trust(trust: Option<Trust>, to: &mut Encoder) {
-    to.u64(match trust {
-        None => 0,
-        Some(Trust::Trusted) => 1,
-        Some(Trust::NotTrusted) => 2,
-    });
-}
-
-async fn trust(from: &mut Decoder) -> Result<Option<Trust>, DecodeError> {
-    const FIELD: &str = "trust";
-    let offset = from.offset();
-    match from.u64(FIELD).await? {
-        0 => Ok(None),
-        1 => Ok(Some(Trust::Trusted)),
-        2 => Ok(Some(Trust::NotTrusted)),
-        other => Err(from.error(FIELD, offset, "a number from 0 to 2", other.to_string())),
-    }
-}
-
-fn decode(source: DecodeError) -> SessionError {
+/// A faulty handshake.
+pub(super) fn decode(source: DecodeError) -> SessionError {
     SessionError::decode(HANDSHAKE, source)
 }

@@ -15,13 +15,13 @@ use crate::types::PathInfo;
 use crate::wire::{DecodeError, Decoder, Encoder};
 
 /// Writes the path and what is known of it.
-pub(super) fn encode(info: &PathInfo, to: &mut Encoder) {
+pub fn encode(info: &PathInfo, to: &mut Encoder) {
     to.path(&info.path);
     encode_unkeyed(info, to);
 }
 
 /// Writes what is known of the path.
-pub(super) fn encode_unkeyed(info: &PathInfo, to: &mut Encoder) {
+pub fn encode_unkeyed(info: &PathInfo, to: &mut Encoder) {
     to.optional_path(info.deriver.as_ref());
     to.nar_hash_base16(&info.nar_hash);
     to.paths(&info.references);
@@ -33,16 +33,13 @@ pub(super) fn encode_unkeyed(info: &PathInfo, to: &mut Encoder) {
 }
 
 /// Reads a path and what is known of it.
-pub(super) async fn decode(from: &mut Decoder) -> Result<PathInfo, DecodeError> {
+pub async fn decode(from: &mut Decoder) -> Result<PathInfo, DecodeError> {
     let path = from.path("path").await?;
     decode_unkeyed(path, from).await
 }
 
 /// Reads what is known of `path`.
-pub(super) async fn decode_unkeyed(
-    path: StorePath,
-    from: &mut Decoder,
-) -> Result<PathInfo, DecodeError> {
+pub async fn decode_unkeyed(path: StorePath, from: &mut Decoder) -> Result<PathInfo, DecodeError> {
     Ok(PathInfo {
         path,
         deriver: from.optional_path("deriver").await?,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::server_info::ServerInfo;
 use crate::types::Text;
 
 /// A version of the worker protocol: `1.minor`.
@@ -178,6 +179,16 @@ pub struct Negotiated {
 }
 
 impl Negotiated {
+    /// What two peers agreed on and what the server said of itself.
+    pub(super) fn new(dialect: Dialect, info: ServerInfo) -> Self {
+        Self {
+            version: dialect.version,
+            features: dialect.features,
+            nix_version: info.nix_version,
+            trust: info.trust,
+        }
+    }
+
     /// What decides how messages are written.
     pub fn dialect(&self) -> Dialect {
         Dialect {

@@ -109,7 +109,7 @@ pub(crate) fn text() -> impl Strategy<Value = Text> {
     vec(any::<u8>(), 0..30).prop_map(|bytes| Text::from(bytes::Bytes::from(bytes)))
 }
 
-fn built_output() -> impl Strategy<Value = BuiltOutput> {
+pub(crate) fn built_output() -> impl Strategy<Value = BuiltOutput> {
     let id = (drv_hash(), output_name())
         .prop_map(|(drv_hash, output)| DrvHashOutput { drv_hash, output });
     let dependencies = prop_oneof![
@@ -134,19 +134,19 @@ fn built_output() -> impl Strategy<Value = BuiltOutput> {
         })
 }
 
-fn drv_hash() -> impl Strategy<Value = String> + Clone {
+pub(crate) fn drv_hash() -> impl Strategy<Value = String> + Clone {
     uniform32(1..=u8::MAX).prop_map(|digest| NixHash::Sha256(digest).to_nix_base16_string())
 }
 
-fn output_name() -> impl Strategy<Value = String> + Clone {
+pub(crate) fn output_name() -> impl Strategy<Value = String> + Clone {
     "[a-z]{1,8}"
 }
 
-fn signature() -> impl Strategy<Value = String> {
+pub(crate) fn signature() -> impl Strategy<Value = String> {
     "[a-z.-]{1,10}:[A-Za-z0-9+/]{4}"
 }
 
-fn content_address() -> impl Strategy<Value = CAHash> {
+pub(crate) fn content_address() -> impl Strategy<Value = CAHash> {
     prop_oneof![
         uniform20(any::<u8>()).prop_map(|digest| CAHash::Flat(NixHash::Sha1(digest))),
         uniform32(any::<u8>()).prop_map(|digest| CAHash::Nar(NixHash::Sha256(digest))),

@@ -169,7 +169,11 @@ impl Outbox {
             match upload {
                 Upload::Framed => self.output.end_frames(),
                 Upload::Bare => whole = false,
-                Upload::Pulled { ended, .. } => {
+                Upload::Pulled { demand, ended, .. } => {
+                    if demand.is_some() {
+                        // The server still waits for what it gave up on.
+                        self.output.bytes(b"");
+                    }
                     if ended {
                         self.pump();
                         return true;
@@ -245,7 +249,11 @@ impl Outbox {
             return;
         };
         loop {
-            while self.upload.is_some() {
+            while let Some(upload) = &self.upload {
+                // What comes after it is not part of it any more.
+                if let Upload::Pulled { ended: true, .. } = upload {
+                    return;
+                }
                 match self.bodies.pop_front() {
                     Some(item) => self.write_body(item),
                     None => return,

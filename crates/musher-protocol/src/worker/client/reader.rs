@@ -15,6 +15,7 @@ use crate::worker::op::Op;
 use crate::worker::remote_error::RemoteError;
 use crate::worker::request::Asked;
 use crate::worker::response::Response;
+use crate::worker::server_info::ServerInfo;
 use crate::worker::version::{Dialect, Feature, Negotiated, Version};
 
 /// The reading half of a client, from the server's hello to the end.
@@ -56,13 +57,13 @@ async fn greet(
         dialect.features = handshake::common_features(&offer, from).await?;
     }
     handshake::write_obsolete(&mut outbox.lock().output);
-    let negotiated = handshake::read_info(dialect, from).await?;
-    let dialect = negotiated.dialect();
+    let info = ServerInfo::decode(&dialect, from).await;
+    let info = info.map_err(handshake::decode)?;
     while let Some(message) = handshake::next_startup_message(&dialect, from).await? {
         events.emit(ClientEvent::Message(message)).await;
         from.begin_message();
     }
-    Ok(negotiated)
+    Ok(Negotiated::new(dialect, info))
 }
 
 /// How the log of a request ended.

@@ -16,6 +16,7 @@ use crate::worker::frames::Frames;
 use crate::worker::message::tag;
 use crate::worker::remote_error::RemoteError;
 use crate::worker::request::{BodyForm, Request};
+use crate::worker::server_info::ServerInfo;
 use crate::worker::version::{Dialect, Negotiated};
 use crate::worker::{handshake, path_info};
 
@@ -62,16 +63,15 @@ async fn greet(
         dialect.features = handshake::common_features(&offer, from).await?;
     }
     handshake::read_obsolete(from).await?;
+    let info = ServerInfo {
+        nix_version: Some(config.nix_version.clone()).filter(|_| version.has(33)),
+        trust: config.trust.filter(|_| version.has(35)),
+    };
     let mut desk = desk.lock();
     desk.speak(Arc::new(dialect.clone()));
-    handshake::write_info(config, &dialect, &mut desk.output);
+    info.encode(&dialect, &mut desk.output);
     desk.output.u64(tag::LAST);
-    Ok(Negotiated {
-        nix_version: version.has(33).then(|| config.nix_version.clone()),
-        trust: config.trust.filter(|_| version.has(35)),
-        version,
-        features: dialect.features,
-    })
+    Ok(Negotiated::new(dialect, info))
 }
 
 struct Requests {
@@ -151,11 +151,16 @@ impl Requests {
         Ok(())
     }
 
+    /// Reads what the client was asked for. It may be nothing once the request
+    /// has failed.
     async fn asked_for(&mut self, most: u64) -> Result<Bytes, DecodeError> {
         const FIELD: &str = "content asked for";
         let offset = self.from.offset();
         self.from.begin_message();
         let chunk = self.from.short_bytes(FIELD).await?;
+        if chunk.is_empty() && !self.desk.lock().is_serving() {
+            return Ok(chunk);
+        }
         if chunk.is_empty() || chunk.len() as u64 > most {
             let expected = format!("1 to {most} bytes");
             let found = format!("{} bytes", chunk.len());

@@ -1,0 +1,147 @@
+//! Arbitrary requests with their bodies, and what is to become of them.
+
+use bytes::Bytes;
+use musher_protocol::nar::Scanner;
+use musher_protocol::types::PathInfo;
+use musher_protocol::worker::{BodyItem, Dialect, Message, Op, RemoteError, Request, Response};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::{BoxedStrategy, Just, Strategy, any};
+
+use crate::values::path_info;
+use crate::{nars, strategies};
+
+/// How a request ends.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    /// With this, after its body.
+    Reply(Response),
+    /// With this, after so many pieces of its body.
+    Fail(usize, RemoteError),
+}
+
+/// One request and its story.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) request: Request,
+    pub(crate) body: Vec<BodyItem>,
+    pub(crate) log: Vec<Message>,
+    pub(crate) outcome: Outcome,
+    /// What follows a reply that promises a NAR.
+    pub(crate) nar: Vec<u8>,
+}
+
+/// Some requests that the dialect can say.
+pub(crate) fn steps(dialect: &Dialect) -> impl Strategy<Value = Vec<Step>> + use<> {
+    vec(step(dialect.clone()), 0..5)
+}
+
+fn step(dialect: Dialect) -> impl Strategy<Value = Step> {
+    let request = proptest::prop_oneof![
+        3 => strategies::request(),
+        2 => strategies::add_request(),
+    ];
+    let known = dialect.clone();
+    request
+        .prop_filter("the dialect can say it", move |request| {
+            request.check(&known).is_ok()
+        })
+        .prop_flat_map(with_body)
+        .prop_flat_map(move |(request, body)| {
+            let outcome = (
+                strategies::response(request.op(), &dialect),
+                option::weighted(0.3, (0..4_usize, strategies::remote_error())),
+            );
+            let outcome = outcome.prop_map(|(response, failure)| match failure {
+                Some((at, error)) => Outcome::Fail(at, error),
+                None => Outcome::Reply(response),
+            });
+            let nar = vec(any::<u8>(), 0..100).prop_map(|content| nars::file(&content));
+            let log = vec(strategies::message(), 0..3);
+            (Just(request), Just(body), log, outcome, nar)
+        })
+        .prop_map(|(request, body, log, outcome, nar)| Step {
+            request,
+            body,
+            log,
+            outcome,
+            nar,
+        })
+}
+
+/// A body for `request`, which is changed to fit.
+fn with_body(request: Request) -> BoxedStrategy<(Request, Vec<BodyItem>)> {
+    match request {
+        Request::AddMultipleToStore {
+            repair,
+            dont_check_sigs,
+            ..
+        } => vec((path_info(), chunks()), 0..3)
+            .prop_map(move |paths| {
+                let request = Request::AddMultipleToStore {
+                    repair,
+                    dont_check_sigs,
+                    count: paths.len() as u64,
+                };
+                let items = paths.into_iter().flat_map(|(info, chunks)| {
+                    let nar_size = size(&chunks);
+                    let path = BodyItem::Path(PathInfo { nar_size, ..info });
+                    [path].into_iter().chain(chunks)
+                });
+                (request, ended(items))
+            })
+            .boxed(),
+        Request::AddToStoreNar {
+            info,
+            repair,
+            dont_check_sigs,
+        } => chunks()
+            .prop_map(move |chunks| {
+                let request = Request::AddToStoreNar {
+                    info: PathInfo {
+                        nar_size: size(&chunks),
+                        ..info.clone()
+                    },
+                    repair,
+                    dont_check_sigs,
+                };
+                (request, ended(chunks))
+            })
+            .boxed(),
+        Request::AddNarToStore { .. } => vec(any::<u8>(), 0..100)
+            .prop_map(move |content| {
+                let nar = nars::file(&content);
+                assert_eq!(Scanner::new().advance(&nar), Ok(nar.len()));
+                let chunks = nar.chunks(17).map(|chunk| {
+                    let chunk = Bytes::copy_from_slice(chunk);
+                    BodyItem::Chunk(chunk)
+                });
+                (request.clone(), ended(chunks))
+            })
+            .boxed(),
+        request if request.op() == Op::AddToStore || request.has_body() => chunks()
+            .prop_map(move |chunks| (request.clone(), ended(chunks)))
+            .boxed(),
+        request => Just((request, Vec::new())).boxed(),
+    }
+}
+
+fn chunks() -> impl Strategy<Value = Vec<BodyItem>> {
+    let chunk = vec(any::<u8>(), 1..50);
+    vec(
+        chunk.prop_map(|bytes| BodyItem::Chunk(Bytes::from(bytes))),
+        0..4,
+    )
+}
+
+fn size(chunks: &[BodyItem]) -> u64 {
+    let sizes = chunks.iter().map(|item| match item {
+        BodyItem::Chunk(bytes) => bytes.len() as u64,
+        BodyItem::Path(_) | BodyItem::End => 0,
+    });
+    sizes.sum()
+}
+
+fn ended(items: impl IntoIterator<Item = BodyItem>) -> Vec<BodyItem> {
+    items.into_iter().chain([BodyItem::End]).collect()
+}
