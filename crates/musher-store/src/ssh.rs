@@ -35,8 +35,9 @@ pub struct SshOptions {
     /// How long a connection may take until a command can be started on it,
     /// and how long the start of a command may take.
     pub connect_timeout: Duration,
-    /// How often a silent host is asked whether it is still there. After two
-    /// questions without an answer the connection is given up.
+    /// How often a silent host is asked whether it is still there, in whole
+    /// seconds. After two questions without an answer, which is three times this,
+    /// the connection is given up.
     pub keepalive_interval: Duration,
     /// Where the control sockets of this process are.
     pub control_dir: Arc<ControlDir>,
@@ -46,11 +47,11 @@ pub struct SshOptions {
 }
 
 impl SshOptions {
-    /// Options with defaults: 10 s to connect, a question every 5 s.
+    /// Options with defaults: 10 s to connect, a question every 2 s.
     pub fn new(control_dir: Arc<ControlDir>) -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
-            keepalive_interval: Duration::from_secs(5),
+            keepalive_interval: Duration::from_secs(2),
             control_dir,
             extra: Vec::new(),
         }

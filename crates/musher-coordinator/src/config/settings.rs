@@ -27,7 +27,7 @@ pub struct Settings {
     /// counts as away. Default 10 s.
     pub connect_timeout: Duration,
     /// `keepalive-interval`: how often ssh asks a silent machine for a sign
-    /// of life. Default 5 s.
+    /// of life. Default 2 s.
     pub keepalive_interval: Duration,
     /// `builders-use-substitutes`: whether machines may fetch inputs from
     /// their own substituters instead of from us. Default true.
@@ -50,7 +50,7 @@ impl Default for Settings {
             timeout: None,
             max_log_size: None,
             connect_timeout: Duration::from_secs(10),
-            keepalive_interval: Duration::from_secs(5),
+            keepalive_interval: Duration::from_secs(2),
             builders_use_substitutes: true,
             home_store: StoreUrl::Auto(LocalParams::default()),
             max_attempts: 5,

@@ -42,7 +42,7 @@ fn a_plain_host() {
         "ssh://bigbox",
         "",
         &expect![
-            "-o 'ControlMaster=yes' -o 'ControlPersist=no' -o 'PermitLocalCommand=yes' -o 'LocalCommand=echo started' -o 'ClearAllForwardings=yes' -v -x -a -T -N -o 'BatchMode=yes' -o 'ConnectTimeout=3' -o 'ServerAliveInterval=5' -o 'ServerAliveCountMax=2' -S '/run/100%%/s0' -- bigbox"
+            "-o 'ControlMaster=yes' -o 'ControlPersist=no' -o 'PermitLocalCommand=yes' -o 'LocalCommand=echo started' -o 'ClearAllForwardings=yes' -v -x -a -T -N -o 'BatchMode=yes' -o 'ConnectTimeout=3' -o 'ServerAliveInterval=2' -o 'ServerAliveCountMax=2' -S '/run/100%%/s0' -- bigbox"
         ],
     );
 }
@@ -54,7 +54,7 @@ fn everything_configured() {
          c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUE9PSByb290QGhvc3QK",
         "",
         &expect![[
-            r#"-o 'ControlMaster=yes' -o 'ControlPersist=no' -o 'PermitLocalCommand=yes' -o 'LocalCommand=echo started' -o 'ClearAllForwardings=yes' -v -x -a -T -N -o 'BatchMode=yes' -o 'ConnectTimeout=3' -o 'ServerAliveInterval=5' -o 'ServerAliveCountMax=2' -i /k -o 'HostKeyAlias=::1' -o 'UserKnownHostsFile="/run/a b/k0"' -C -p2222 -l build -S '/run/100%%/s0' -- ::1"#
+            r#"-o 'ControlMaster=yes' -o 'ControlPersist=no' -o 'PermitLocalCommand=yes' -o 'LocalCommand=echo started' -o 'ClearAllForwardings=yes' -v -x -a -T -N -o 'BatchMode=yes' -o 'ConnectTimeout=3' -o 'ServerAliveInterval=2' -o 'ServerAliveCountMax=2' -i /k -o 'HostKeyAlias=::1' -o 'UserKnownHostsFile="/run/a b/k0"' -C -p2222 -l build -S '/run/100%%/s0' -- ::1"#
         ]],
     );
 }
@@ -65,7 +65,7 @@ fn the_users_options_come_before_ours() {
         "ssh://bigbox",
         "-M -o 'ProxyCommand=nc %h %p' -oConnectTimeout=99",
         &expect![
-            "-o 'ControlMaster=yes' -o 'ControlPersist=no' -o 'PermitLocalCommand=yes' -o 'LocalCommand=echo started' -o 'ClearAllForwardings=yes' -o 'ProxyCommand=nc %h %p' '-oConnectTimeout=99' -v -x -a -T -N -o 'BatchMode=yes' -o 'ConnectTimeout=3' -o 'ServerAliveInterval=5' -o 'ServerAliveCountMax=2' -S '/run/100%%/s0' -- bigbox"
+            "-o 'ControlMaster=yes' -o 'ControlPersist=no' -o 'PermitLocalCommand=yes' -o 'LocalCommand=echo started' -o 'ClearAllForwardings=yes' -o 'ProxyCommand=nc %h %p' '-oConnectTimeout=99' -v -x -a -T -N -o 'BatchMode=yes' -o 'ConnectTimeout=3' -o 'ServerAliveInterval=2' -o 'ServerAliveCountMax=2' -S '/run/100%%/s0' -- bigbox"
         ],
     );
 }
