@@ -9,6 +9,7 @@ pub(crate) mod base;
 pub(crate) mod command;
 pub(crate) mod host;
 pub(crate) mod init;
+pub(crate) mod network;
 pub(crate) mod processes;
 pub(crate) mod room;
 pub(crate) mod shell;

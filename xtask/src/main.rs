@@ -6,6 +6,7 @@ mod bench;
 mod cargo;
 mod demo;
 mod dispatch;
+mod faults;
 mod hosts;
 mod interop;
 mod lint;
@@ -33,6 +34,7 @@ enum Task {
     Lint(lint::LintArgs),
     Bench(bench::BenchArgs),
     Demo(demo::DemoArgs),
+    Faults(faults::FaultsArgs),
     Interop(interop::InteropArgs),
     Hosts(hosts::shell::HostsArgs),
     #[command(hide = true)]
@@ -55,6 +57,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Lint(args) => lint::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Demo(args) => demo::run(&args),
+        Task::Faults(args) => faults::run(&args),
         Task::Interop(args) => interop::run(&args),
         Task::Hosts(args) => hosts::shell::run(&args),
         Task::HostInit(args) => hosts::init::run(&args),

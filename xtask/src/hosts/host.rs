@@ -16,6 +16,7 @@ use super::{
     base::{self, Base},
     command::User,
     init::READY,
+    network::Cable,
     processes,
     room::Room,
     ssh::{self, HostKey},
@@ -31,6 +32,9 @@ pub(crate) struct Spec {
     pub(crate) suite: Suite,
     /// Lines of nix.conf beyond, or instead of, those every host has.
     pub(crate) settings: Vec<(&'static str, String)>,
+    /// Whether it has a network of its own, on which it can be unreachable,
+    /// or a port on the loopback.
+    pub(crate) is_networked: bool,
 }
 
 impl Spec {
@@ -40,6 +44,7 @@ impl Spec {
             name: name.into(),
             suite,
             settings: Vec::new(),
+            is_networked: false,
         }
     }
 
@@ -49,12 +54,19 @@ impl Spec {
         self.settings.push((setting, value.into()));
         self
     }
+
+    /// The same with a network of its own.
+    #[must_use]
+    pub(crate) fn networked(mut self) -> Self {
+        self.is_networked = true;
+        self
+    }
 }
 
 /// A running host. Dropping it ends every process in it and removes its files.
 pub(crate) struct Host {
     spec: Spec,
-    ssh_port: u16,
+    ssh_address: SocketAddr,
     host_key: HostKey,
     unshare: Child,
     // Init ends when this closes, should this process be killed.
@@ -79,21 +91,19 @@ impl Host {
             fs::create_dir_all(room.path().join(directory)).context("cannot furnish the room")?;
         }
         let etc = room.path().join("upper/etc");
-        let ssh_port = free_port()?;
         let host_key = HostKey::make(&etc.join("ssh/ssh_host_ed25519_key"))?;
         for (file, text) in [
             ("nix/nix.conf", nix_conf(&spec.settings, &[])),
-            ("ssh/sshd_config", ssh::daemon_config(ssh_port)),
             ("hosts", format!("127.0.0.1 localhost {}\n", spec.name)),
             ("hostname", format!("{}\n", spec.name)),
         ] {
             fs::write(etc.join(file), text).with_context(|| format!("cannot write `{file}`"))?;
         }
-        let (unshare, stdin) = start_init(&base, &room, &spec.name)?;
+        let (unshare, stdin) = start_init(&base, &room, &spec)?;
         let mut host = Self {
             init: unshare.id(),
             spec,
-            ssh_port,
+            ssh_address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             host_key,
             unshare,
             _stdin: stdin,
@@ -101,6 +111,8 @@ impl Host {
             _base: base,
         };
         host.await_init()?;
+        host.ssh_address = host.choose_address()?;
+        host.write("/etc/ssh/sshd_config", ssh::daemon_config(host.ssh_address))?;
         host.start_service("nix-daemon", &["nix-daemon"])?;
         host.start_service("sshd", &["/usr/sbin/sshd", "-D", "-e"])?;
         host.await_services()?;
@@ -119,6 +131,16 @@ impl Host {
         }
         self.init = processes::only_child(self.unshare.id())?;
         Ok(())
+    }
+
+    fn choose_address(&self) -> Result<SocketAddr> {
+        if self.spec.is_networked {
+            let cable = Cable::lay(self.init)?;
+            self.plug_in(cable)?;
+            Ok(SocketAddr::new(cable.host_address(), 22))
+        } else {
+            free_loopback_port()
+        }
     }
 
     fn await_services(&self) -> Result<()> {
@@ -149,12 +171,17 @@ impl Host {
 
     /// Where its sshd listens.
     pub(crate) fn ssh_address(&self) -> SocketAddr {
-        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.ssh_port)
+        self.ssh_address
     }
 
     /// What its sshd proves itself with.
     pub(crate) fn host_key(&self) -> &HostKey {
         &self.host_key
+    }
+
+    /// Whether its network is not that of this machine.
+    pub(super) fn is_networked(&self) -> bool {
+        self.spec.is_networked
     }
 
     /// The process id of its init on this machine.
@@ -232,22 +259,26 @@ impl Drop for Host {
     }
 }
 
-fn start_init(base: &Base, room: &Room, name: &str) -> Result<(Child, Option<ChildStdin>)> {
+fn start_init(base: &Base, room: &Room, spec: &Spec) -> Result<(Child, Option<ChildStdin>)> {
     // By its process, since cargo may have replaced the file meanwhile.
     let this_program = format!("/proc/{}/exe", process::id());
-    let mut unshare = Command::new("unshare")
-        .args([
-            "--mount",
-            "--propagation",
-            "private",
-            "--uts",
-            "--pid",
-            "--fork",
-            "--kill-child",
-        ])
+    let mut command = Command::new("unshare");
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "--uts",
+        "--pid",
+        "--fork",
+        "--kill-child",
+    ]);
+    if spec.is_networked {
+        command.arg("--net");
+    }
+    let mut unshare = command
         .arg("--")
         .arg(this_program)
-        .args(["host-init", "--name", name, "--base"])
+        .args(["host-init", "--name", &spec.name, "--base"])
         .arg(base.path())
         .arg("--room")
         .arg(room.path())
@@ -284,11 +315,9 @@ fn nix_conf(settings: &[(&'static str, String)], more: &[(&str, &str)]) -> Strin
 
 /// A loopback port nobody listens on. Someone may take it before sshd does;
 /// sshd then says so and the host does not start.
-fn free_port() -> Result<u16> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
-    Ok(listener
-        .local_addr()
-        .context("cannot find a free port")?
-        .port())
+fn free_loopback_port() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    listener
+        .and_then(|listener| listener.local_addr())
+        .context("cannot find a free port")
 }

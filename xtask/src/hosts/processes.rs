@@ -83,6 +83,14 @@ impl Host {
         self.signal(&self.sshd()?, "CONT")
     }
 
+    /// Ends every ssh session, and leaves the listener.
+    pub(crate) fn end_ssh_sessions(&self) -> Result<()> {
+        let listener = self.service_pid("sshd");
+        let mut sessions = self.sshd()?;
+        sessions.retain(|pid| Some(*pid) != listener);
+        self.signal(&sessions, "KILL")
+    }
+
     /// The most memory a process has had at once, in bytes.
     pub(crate) fn peak_memory(&self, pid: u32) -> Result<u64> {
         let status = self.read(&format!("/proc/{pid}/status"))?;

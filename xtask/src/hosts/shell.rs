@@ -17,6 +17,9 @@ pub(crate) struct HostsArgs {
     /// A builder's Debian; each becomes a host `b1`, `b2`, …
     #[arg(long = "builder", value_enum)]
     builders: Vec<Suite>,
+    /// Give each builder a network of its own
+    #[arg(long)]
+    networked: bool,
     /// Only prepare the three bases
     #[arg(long, exclusive = true)]
     prepare: bool,
@@ -31,7 +34,12 @@ pub(crate) fn run(args: &HostsArgs) -> Result<()> {
         return ui::step("prepare the bases", || base::prepare_all(&Suite::ALL));
     }
     let builders = (1..).zip(&args.builders).map(|(number, &suite)| {
-        Spec::new(format!("b{number}"), suite).with("trusted-users", "root build")
+        let spec = Spec::new(format!("b{number}"), suite).with("trusted-users", "root build");
+        if args.networked {
+            spec.networked()
+        } else {
+            spec
+        }
     });
     let team = Team::start(Spec::new("client", args.client), builders.collect())?;
     for builder in &team.builders {

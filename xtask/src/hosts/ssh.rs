@@ -102,8 +102,11 @@ impl Host {
                 address.ip(),
                 address.port()
             ));
-            let [name, public] = [address.ip().to_string(), host_key.public().to_owned()];
-            known.push_str(&format!("{alias},[{name}]:{} {public}\n", address.port()));
+            known.push_str(&format!(
+                "{alias},{} {}\n",
+                known_name(*address),
+                host_key.public()
+            ));
         }
         config.push_str(&format!(
             "Host *\n  BatchMode yes\n  StrictHostKeyChecking yes\n{more}"
@@ -116,11 +119,18 @@ impl Host {
     }
 }
 
+/// An address as known_hosts has it: the port only where it is not ssh's own.
+fn known_name(address: SocketAddr) -> String {
+    match address.port() {
+        22 => address.ip().to_string(),
+        port => format!("[{}]:{port}", address.ip()),
+    }
+}
+
 /// The configuration of a host's sshd.
-pub(super) fn daemon_config(port: u16) -> String {
+pub(super) fn daemon_config(address: SocketAddr) -> String {
     format!(
-        "Port {port}\n\
-         ListenAddress 127.0.0.1\n\
+        "ListenAddress {address}\n\
          HostKey /etc/ssh/ssh_host_ed25519_key\n\
          PermitRootLogin prohibit-password\n\
          PasswordAuthentication no\n\
