@@ -110,3 +110,6 @@ impl Transport {
         child::start(command)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,6 +54,8 @@ impl Host {
     fn try_start(dir: &Path, configuration: &str) -> Option<(Child, u16)> {
         let port = free_port();
         let conf = dir.join("sshd_config");
+        // With SHLVL bash takes itself for a shell within a shell, and does not
+        // read the start-up file of whoever runs the tests.
         let lines = format!(
             "ListenAddress 127.0.0.1:{port}\n\
              HostKey {dir}/host\n\
@@ -65,6 +67,7 @@ impl Host {
              PasswordAuthentication no\n\
              KbdInteractiveAuthentication no\n\
              LogLevel VERBOSE\n\
+             SetEnv SHLVL=2\n\
              {configuration}\n",
             dir = dir.display()
         );

@@ -200,16 +200,3 @@ async fn localhost_needs_no_ssh() {
     let missing = link.channel(&words(&["/no/such/program"])).await.err();
     assert!(matches!(missing, Some(SshError::Localhost { .. })));
 }
-
-#[tokio::test]
-async fn a_dropped_child_is_ended_even_if_it_ignores_its_input() {
-    let script = "echo $$; exec 0</dev/null; sleep 1000 & wait";
-    let mut child = Transport::command(&words(&["sh", "-c", script])).expect("a child");
-    let mut pid = String::new();
-    while !pid.ends_with('\n') {
-        pid.push(char::from(child.reader.read_u8().await.expect("a byte")));
-    }
-    let process = std::path::Path::new("/proc").join(pid.trim());
-    drop(child);
-    until("the child is gone", || !process.exists()).await;
-}
