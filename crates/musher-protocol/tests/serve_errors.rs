@@ -14,7 +14,7 @@ use musher_protocol::serve::{
     ServerSession, SessionError, Version,
 };
 use musher_protocol::types::{BasicDerivation, BuildResult, BuildStatus, NarHash, PathInfo};
-use musher_protocol::wire::{Encoder, Limits};
+use musher_protocol::wire::{Encoder, Limits, decode};
 use nix_derivation::{StoreDir, StorePath};
 
 const CLIENT_MAGIC: u64 = 0x390c_9deb;
@@ -336,6 +336,23 @@ fn an_endless_answer_meets_the_limit() {
         &expect![[r#"
             cannot read the answer to `QueryPathInfos`
             cause: bad `NAR hash` at offset 12952: expected a string of at most 3 bytes, found 59 bytes"#]],
+    );
+}
+
+#[test]
+fn a_realisation_is_small() {
+    let realisation = encoded(|e| {
+        e.count(1);
+        e.string(&format!("sha256:{}!out", "0".repeat(64)));
+        e.string(&"[".repeat((1 << 20) + 1));
+    });
+    let error = decode(&realisation, &StoreDir::default(), async |d| {
+        d.built_outputs_json().await
+    });
+    assert_eq!(
+        error.expect_err("it is large").to_string(),
+        "bad `built output realisation` at offset 88: \
+         expected a realisation of at most 1048576 bytes, found 1048577 bytes"
     );
 }
 

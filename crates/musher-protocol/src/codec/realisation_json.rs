@@ -19,6 +19,10 @@ use serde_json::{Map, Value};
 use crate::types::{BuiltOutput, DrvHashOutput};
 use crate::wire::{DecodeError, Decoder, Encoder};
 
+/// The most bytes of a realisation. JSON takes many times its length in memory
+/// while it is parsed, and real ones are of a few hundred bytes.
+const MOST: usize = 1 << 20;
+
 /// What stands for a derivation's hash where the sender does not know it.
 const UNKNOWN_HASH: &str =
     "sha256:0000000000000000000000000000000000000000000000000000000000000000";
@@ -41,6 +45,10 @@ impl Decoder {
     ) -> Result<(DrvHashOutput, BuiltOutput), DecodeError> {
         let offset = self.offset();
         let json = self.long_bytes(field).await?;
+        if json.len() > MOST {
+            let expected = format!("a realisation of at most {MOST} bytes");
+            return Err(self.error(field, offset, expected, format!("{} bytes", json.len())));
+        }
         parse(&json).map_err(|reason| self.json_error(field, offset, reason))
     }
 

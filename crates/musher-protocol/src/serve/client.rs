@@ -38,7 +38,10 @@ pub struct ClientSession {
     source: Source,
     reader: Reader<ClientEvent, SessionError>,
     encoder: Encoder,
-    unanswered: Shared<VecDeque<Command>>,
+    /// The requests whose answers the reader has not reached the end of.
+    asked: Shared<VecDeque<Command>>,
+    /// Requests whose answers the owner has not taken.
+    unanswered: usize,
     body: Option<OutgoingBody>,
     version: Option<Version>,
     over: bool,
@@ -52,14 +55,14 @@ impl ClientSession {
         let mut encoder = Encoder::new(config.store_dir.clone());
         handshake::greet_server(&mut encoder, offered);
         let decoder = Decoder::new(source.clone(), config.store_dir, config.limits);
-        let unanswered = Shared::<VecDeque<Command>>::default();
-        let queue = unanswered.clone();
-        let reader = Reader::new(|events| read(decoder, offered, queue, events));
+        let asked = Shared::default();
+        let reader = Reader::new(|events| read(decoder, offered, asked.clone(), events));
         Self {
             source,
             reader,
             encoder,
-            unanswered,
+            asked,
+            unanswered: 0,
             body: None,
             version: None,
             over: false,
@@ -83,7 +86,8 @@ impl ClientSession {
         match &event {
             Some(Ok(ClientEvent::Ready(negotiated))) => self.version = Some(negotiated.version),
             Some(Ok(ClientEvent::Closed) | Err(_)) => self.over = true,
-            Some(Ok(ClientEvent::Nar(_) | ClientEvent::Reply(_))) | None => {}
+            Some(Ok(ClientEvent::Reply(_))) => self.unanswered -= 1,
+            Some(Ok(ClientEvent::Nar(_))) | None => {}
         }
         event
     }
@@ -101,7 +105,7 @@ impl ClientSession {
 
     /// The number of requests without an answer.
     pub fn unanswered(&self) -> usize {
-        self.unanswered.lock().len()
+        self.unanswered
     }
 
     /// Sends a request. If it has a body, that must be sent before the next.
@@ -117,7 +121,8 @@ impl ClientSession {
         }
         request.encode(&mut self.encoder, version);
         self.body = request.body().map(OutgoingBody::new);
-        self.unanswered.lock().push_back(request.command());
+        self.asked.lock().push_back(request.command());
+        self.unanswered += 1;
         Ok(())
     }
 
@@ -137,20 +142,20 @@ impl ClientSession {
 async fn read(
     mut d: Decoder,
     offered: Version,
-    unanswered: Shared<VecDeque<Command>>,
+    asked: Shared<VecDeque<Command>>,
     events: Events<ClientEvent>,
 ) -> Result<(), SessionError> {
     let version = handshake::server_greeting(&mut d, offered).await?;
     events
         .emit(ClientEvent::Ready(Negotiated { version }))
         .await;
-    while let Some(command) = answered_next(&d, &unanswered).await? {
+    while let Some(command) = answered_next(&d, &asked).await? {
         let response = answer(&mut d, version, command, &events).await;
         let response = response.map_err(|source| match source.is_end() {
             true => SessionError::NoAnswer { command },
             false => SessionError::Answer { command, source },
         })?;
-        unanswered.lock().pop_front();
+        asked.lock().pop_front();
         events.emit(ClientEvent::Reply(response)).await;
     }
     events.emit(ClientEvent::Closed).await;
@@ -161,12 +166,12 @@ async fn read(
 /// bytes and owes no answer.
 async fn answered_next(
     d: &Decoder,
-    unanswered: &Shared<VecDeque<Command>>,
+    asked: &Shared<VecDeque<Command>>,
 ) -> Result<Option<Command>, SessionError> {
-    let mut asked = pin!(unanswered.when(|queue| queue.front().copied()));
+    let mut next = pin!(asked.when(|queue| queue.front().copied()));
     let mut ended = pin!(d.at_end());
     poll_fn(|context| {
-        if let Poll::Ready(command) = asked.as_mut().poll(context) {
+        if let Poll::Ready(command) = next.as_mut().poll(context) {
             return Poll::Ready(Ok(Some(command)));
         }
         ended.as_mut().poll(context).map(|ended| match ended {
