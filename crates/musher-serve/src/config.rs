@@ -1,0 +1,29 @@
+//! What a session has to know before it begins.
+
+use std::path::PathBuf;
+
+use musher_protocol::worker::Trust;
+use musher_store::WorkerStore;
+
+/// Which of Nix's protocols a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// That of `nix-daemon --stdio`, for `ssh-ng://`.
+    Worker,
+    /// That of `nix-store --serve --write`, for `ssh://`.
+    Serve,
+}
+
+/// What a session has to know of the world around it.
+pub struct SessionConfig {
+    /// Where the coordinator listens.
+    pub control_socket: PathBuf,
+    /// The home store, with the rights of this process.
+    pub home: WorkerStore,
+    /// How far to trust the client; where it is not said, as far as the home
+    /// store trusts this process.
+    pub trust: Option<Trust>,
+    /// Whether the client is on another host, where the roots of the home
+    /// store's garbage collector do not reach.
+    pub remote: bool,
+}

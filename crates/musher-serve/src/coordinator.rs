@@ -1,0 +1,24 @@
+//! The coordinator as this session asks it: builds that can be followed and
+//! NARs that can be read across restarts of the coordinator. Knows nothing of
+//! the client.
+
+mod build;
+mod error;
+mod link;
+mod nar;
+mod outage;
+
+pub(crate) use build::{Build, BuildOrder, News};
+pub(crate) use error::CoordinatorError;
+pub(crate) use link::Coordinator;
+pub(crate) use nar::NarRead;
+
+/// Whether asking again may help: the coordinator went away, is stopping, or
+/// has lost a machine for now. Errors that the connection made have a source;
+/// those that the coordinator sent have none.
+fn is_passing(status: &tonic::Status) -> bool {
+    matches!(
+        status.code(),
+        tonic::Code::Unavailable | tonic::Code::Cancelled
+    ) || std::error::Error::source(status).is_some()
+}

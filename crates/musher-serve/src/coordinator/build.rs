@@ -1,0 +1,218 @@
+//! One build, followed to its end whatever becomes of the coordinator
+//! meanwhile. Knows nothing of the client.
+
+use std::fmt;
+
+use bytes::Bytes;
+use musher_api::coordinator as api;
+use musher_api::coordinator::build_event::Event;
+use tonic::Streaming;
+
+use super::link::{Client, Reached};
+use super::{Coordinator, CoordinatorError, is_passing};
+
+/// What is asked of the coordinator; can be asked again.
+#[derive(Debug, Clone)]
+pub(crate) struct BuildOrder(api::BuildRequest);
+
+impl BuildOrder {
+    /// An order under an id of its own.
+    pub(crate) fn new(
+        drv_path: String,
+        derivation: api::Derivation,
+        mode: api::BuildMode,
+        limits: api::Limits,
+    ) -> Self {
+        Self(api::BuildRequest {
+            request_id: new_id(),
+            drv_path,
+            derivation: Some(derivation),
+            mode: mode.into(),
+            log_attempt: 0,
+            log_offset: 0,
+            limits: Some(limits),
+        })
+    }
+
+    /// The same order as if for the first time.
+    pub(crate) fn anew(&self) -> Self {
+        let mut request = self.0.clone();
+        request.request_id = new_id();
+        request.log_attempt = 0;
+        request.log_offset = 0;
+        Self(request)
+    }
+
+    /// The derivation's path, absolute.
+    pub(crate) fn drv_path(&self) -> &str {
+        &self.0.drv_path
+    }
+}
+
+/// An id that nobody can guess.
+fn new_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+/// What is new about a build.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum News {
+    /// The coordinator has been away for a while.
+    CoordinatorAway,
+    /// No attempt runs, for this reason.
+    Waiting(String),
+    /// An attempt began on this machine.
+    Started {
+        /// The machine's name.
+        machine: String,
+    },
+    /// A piece of the log, which follows what came before.
+    Log(Bytes),
+    /// It is over.
+    Ended(api::Ended),
+}
+
+/// A build under way, or one that has ended and whose outputs are wanted. As
+/// long as it is there, so is the interest in the build.
+pub(crate) struct Build {
+    order: BuildOrder,
+    /// The newest attempt that was heard of.
+    attempt: u64,
+    events: Option<Streaming<api::BuildEvent>>,
+}
+
+impl Build {
+    /// A build that was not asked for yet.
+    pub(crate) fn new(order: BuildOrder) -> Self {
+        Self {
+            order,
+            attempt: 0,
+            events: None,
+        }
+    }
+
+    /// What was asked for.
+    pub(crate) fn order(&self) -> &BuildOrder {
+        &self.order
+    }
+
+    /// The next thing that happens. Nothing is lost when the future is
+    /// dropped.
+    pub(crate) async fn next(
+        &mut self,
+        coordinator: &mut Coordinator,
+    ) -> Result<News, CoordinatorError> {
+        loop {
+            let Some(events) = &mut self.events else {
+                if let Some(news) = self.ask(coordinator).await? {
+                    return Ok(news);
+                }
+                continue;
+            };
+            match events.message().await {
+                Ok(Some(event)) => {
+                    coordinator.answered();
+                    let event = event.event.ok_or(CoordinatorError::UnknownEvent)?;
+                    if let Some(news) = self.hear(event) {
+                        return Ok(news);
+                    }
+                }
+                Ok(None) => {
+                    if let Some(news) = self.lost(coordinator) {
+                        return Ok(news);
+                    }
+                }
+                Err(status) if is_passing(&status) => {
+                    if let Some(news) = self.lost(coordinator) {
+                        return Ok(news);
+                    }
+                }
+                Err(status) => return Err(refused(&status)),
+            }
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        coordinator: &mut Coordinator,
+    ) -> Result<Option<News>, CoordinatorError> {
+        let client = match coordinator.reach().await? {
+            Reached::Client(client) => client,
+            Reached::Tell => return Ok(Some(News::CoordinatorAway)),
+            Reached::Away => return Ok(None),
+        };
+        match open(client, self.order.0.clone()).await {
+            Ok(events) => {
+                self.events = Some(events);
+                Ok(None)
+            }
+            Err(status) if is_passing(&status) => Ok(self.lost(coordinator)),
+            Err(status) => Err(refused(&status)),
+        }
+    }
+
+    fn lost(&mut self, coordinator: &mut Coordinator) -> Option<News> {
+        self.events = None;
+        match coordinator.lost() {
+            Reached::Tell => Some(News::CoordinatorAway),
+            Reached::Client(_) | Reached::Away => None,
+        }
+    }
+
+    fn hear(&mut self, event: Event) -> Option<News> {
+        match event {
+            Event::Waiting(waiting) => Some(News::Waiting(waiting.reason)),
+            Event::Started(started) if started.attempt == self.attempt => None,
+            Event::Started(started) => {
+                self.attempt = started.attempt;
+                Some(News::Started {
+                    machine: started.machine,
+                })
+            }
+            Event::Log(log) => self.log(log).map(News::Log),
+            Event::Ended(ended) => Some(News::Ended(ended)),
+        }
+    }
+
+    /// What of a piece of log was not heard before.
+    fn log(&mut self, mut log: api::Log) -> Option<Bytes> {
+        let asked = &mut self.order.0;
+        if log.attempt != asked.log_attempt {
+            asked.log_attempt = log.attempt;
+            asked.log_offset = 0;
+        }
+        let end = log.offset + log.bytes.len() as u64;
+        if end <= asked.log_offset {
+            return None;
+        }
+        let known = asked.log_offset.saturating_sub(log.offset);
+        asked.log_offset = end;
+        // Less than the piece, which is in memory.
+        Some(
+            log.bytes
+                .split_off(usize::try_from(known).unwrap_or(usize::MAX)),
+        )
+    }
+}
+
+impl fmt::Debug for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Build")
+            .field("drv_path", &self.order.drv_path())
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn open(
+    mut client: Client,
+    request: api::BuildRequest,
+) -> Result<Streaming<api::BuildEvent>, tonic::Status> {
+    Ok(client.build(request).await?.into_inner())
+}
+
+fn refused(status: &tonic::Status) -> CoordinatorError {
+    CoordinatorError::Refused {
+        message: status.message().to_owned(),
+    }
+}

@@ -1,0 +1,151 @@
+//! The way to the coordinator: its socket, and a gRPC channel on it. Knows
+//! nothing of what is asked.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use musher_api::coordinator::coordinator_client::CoordinatorClient;
+use tokio::net::UnixStream;
+use tokio::time::Instant;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+use tracing::debug;
+
+use super::CoordinatorError;
+use super::outage::Outage;
+
+/// What HTTP/2 lets the coordinator send ahead on one stream, and on all. The
+/// rest waits at its end.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// How long to wait for a coordinator that has never answered.
+const FIRST_ANSWER: Duration = Duration::from_secs(30);
+
+pub(super) type Client = CoordinatorClient<Channel>;
+
+/// The coordinator of this session. It may be away; it is connected to when
+/// something is asked.
+#[derive(Debug)]
+pub(crate) struct Coordinator {
+    socket: PathBuf,
+    client: Option<Client>,
+    /// Whether it ever answered.
+    reached: bool,
+    outage: Option<Outage>,
+}
+
+/// What came of one attempt to reach the coordinator.
+pub(super) enum Reached {
+    /// It is there.
+    Client(Client),
+    /// It is not, and the client should know.
+    Tell,
+    /// It is not, for now.
+    Away,
+}
+
+impl Coordinator {
+    /// The coordinator that listens on `socket`.
+    pub(crate) fn new(socket: PathBuf) -> Self {
+        Self {
+            socket,
+            client: None,
+            reached: false,
+            outage: None,
+        }
+    }
+
+    /// Its socket.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Whether it ever answered.
+    pub(crate) fn was_reached(&self) -> bool {
+        self.reached
+    }
+
+    /// Tries to reach it, after the pause that an outage demands. Nothing is
+    /// lost when the future is dropped.
+    pub(super) async fn reach(&mut self) -> Result<Reached, CoordinatorError> {
+        if let Some(outage) = &self.outage {
+            tokio::time::sleep_until(outage.retry_at()).await;
+        }
+        if let Some(client) = &self.client {
+            return Ok(Reached::Client(client.clone()));
+        }
+        match connect(&self.socket).await {
+            Ok(client) => {
+                self.reached = true;
+                self.client = Some(client.clone());
+                Ok(Reached::Client(client))
+            }
+            Err(source) => self.unreachable(source),
+        }
+    }
+
+    fn unreachable(&mut self, source: io::Error) -> Result<Reached, CoordinatorError> {
+        debug!(error = %source, "the coordinator cannot be reached");
+        let socket = self.socket.clone();
+        if source.kind() == io::ErrorKind::PermissionDenied {
+            return Err(CoordinatorError::Denied { socket, source });
+        }
+        let now = Instant::now();
+        let outage = self.fail(now);
+        if outage.lasted(now) >= FIRST_ANSWER && !self.reached {
+            return Err(CoordinatorError::NeverReached { socket, source });
+        }
+        Ok(self.tell_or_wait(now))
+    }
+
+    /// A call on the channel failed in a way that passes.
+    pub(super) fn lost(&mut self) -> Reached {
+        self.client = None;
+        let now = Instant::now();
+        self.fail(now);
+        self.tell_or_wait(now)
+    }
+
+    /// It answered a question: whatever was wrong has passed.
+    pub(super) fn answered(&mut self) {
+        self.outage = None;
+    }
+
+    fn fail(&mut self, now: Instant) -> &Outage {
+        match &mut self.outage {
+            Some(outage) => outage.failed(now),
+            None => self.outage = Some(Outage::new(now)),
+        }
+        self.outage.get_or_insert_with(|| Outage::new(now))
+    }
+
+    fn tell_or_wait(&mut self, now: Instant) -> Reached {
+        let reached = self.reached;
+        let tell = (self.outage.as_mut()).is_some_and(|outage| outage.tell(now, reached));
+        if tell { Reached::Tell } else { Reached::Away }
+    }
+}
+
+async fn connect(socket: &Path) -> io::Result<Client> {
+    let mut stream = Some(UnixStream::connect(socket).await?);
+    // Only once: what to do about a broken connection is decided here, not by
+    // the channel.
+    let connector = service_fn(move |_| {
+        let stream = stream.take();
+        async move {
+            stream
+                .map(TokioIo::new)
+                .ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
+        }
+    });
+    let channel = Endpoint::from_static("http://coordinator")
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .connect_with_connector(connector)
+        .await
+        .map_err(io::Error::other)?;
+    Ok(CoordinatorClient::new(channel))
+}

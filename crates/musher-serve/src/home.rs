@@ -1,0 +1,93 @@
+//! This session's own connection to the home store, with the rights of this
+//! process. Knows nothing of the client.
+
+use std::collections::BTreeSet;
+
+use musher_protocol::worker::{Feature, Negotiated, Options, Request, Trust, Version};
+use musher_store::{Store as _, StoreError, WorkerConnection, WorkerStore, deaf};
+use nix_derivation::StoreDir;
+
+/// Nix-daemons since this version know all requests that matter to builds.
+/// Where the home store is older, clients are held to what it knows.
+const COMPLETE: u8 = 34;
+
+/// The home store, and the connection to it once there is one.
+pub(crate) struct Home {
+    store: WorkerStore,
+    connection: Option<WorkerConnection>,
+    /// The client's settings: a new connection has to hear of them.
+    options: Option<Options>,
+}
+
+impl Home {
+    /// The home store; not connected.
+    pub(crate) fn new(store: WorkerStore) -> Self {
+        Self {
+            store,
+            connection: None,
+            options: None,
+        }
+    }
+
+    /// The directory of all its paths.
+    pub(crate) fn store_dir(&self) -> &StoreDir {
+        self.store.store_dir()
+    }
+
+    /// The connection, made if there is none.
+    pub(crate) async fn connection(&mut self) -> Result<&mut WorkerConnection, StoreError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    async fn connect(&self) -> Result<WorkerConnection, StoreError> {
+        let mut connection = self.store.open().await?;
+        if let Some(options) = self.options.clone() {
+            let request = Request::SetOptions(options);
+            connection.call(request, &mut deaf).await?;
+        }
+        Ok(connection)
+    }
+
+    /// The connection is of no more use.
+    pub(crate) fn disconnect(&mut self) {
+        self.connection = None;
+    }
+
+    /// Remembers the client's settings for later connections.
+    pub(crate) fn remember(&mut self, options: Options) {
+        self.options = Some(options);
+    }
+
+    /// Whether the home store trusts this process. Root is trusted without a
+    /// question where an old nix-daemon would have to be asked.
+    pub(crate) async fn trust(&mut self) -> Result<Trust, StoreError> {
+        let is_root = rustix::process::geteuid().is_root();
+        let connection = self.connection().await?;
+        match connection.negotiated().trust {
+            None if is_root => Ok(Trust::Trusted),
+            Some(_) | None => connection.trust().await,
+        }
+    }
+}
+
+/// The newest version to offer to clients of a home store that agreed to
+/// `home`. Messages are written again for each side, so that only requests that
+/// the home store does not know count.
+pub(crate) fn offered_version(home: &Negotiated) -> Version {
+    if home.version.has(COMPLETE) {
+        Version::MAX
+    } else {
+        home.version
+    }
+}
+
+/// The features to offer to clients of such a home store: those that it has,
+/// since realisations are passed on to it as they are named.
+pub(crate) fn offered_features(home: &Negotiated) -> BTreeSet<Feature> {
+    let ours = Feature::default_offer();
+    ours.intersection(&home.features).copied().collect()
+}

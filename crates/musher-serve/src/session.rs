@@ -1,0 +1,227 @@
+//! One client's session of the worker protocol: takes its requests one by one
+//! and has each answered by whom [`route`] says.
+
+mod build;
+mod nar;
+
+use std::collections::BTreeSet;
+
+use musher_api::coordinator as api;
+use musher_protocol::worker::{
+    RemoteError, Request, Response, ServerConfig, ServerEvent, ServerSession, Trust,
+};
+use nix_derivation::{StoreDir, StorePath};
+use tracing::debug;
+
+use crate::SessionConfig;
+use crate::client::{Client, NarAnswer, unless_gone};
+use crate::coordinator::Coordinator;
+use crate::error::{ServeError, home_error};
+use crate::home::{Home, offered_features, offered_version};
+use crate::limits::limits;
+use crate::outputs::Outputs;
+use crate::relay::{Relay, RelayError};
+use crate::restrain::restrain_info;
+use crate::route::{Rights, Route, route};
+use crate::stdio::{Input, Output};
+use crate::story::ActivityIds;
+use crate::wire::Wire;
+
+/// Requests to the home store that are made before the first is answered.
+const PIPELINED: usize = 256;
+
+/// What this says it is where a Nix version is asked for.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (musher)");
+
+/// One client's session.
+pub(crate) struct Session {
+    client: Client,
+    home: Home,
+    coordinator: Coordinator,
+    outputs: Outputs,
+    rights: Rights,
+    limits: api::Limits,
+    ids: ActivityIds,
+    store_dir: StoreDir,
+}
+
+impl Session {
+    /// A session that has connected to the home store and knows how far to
+    /// trust its client, and has not heard from it.
+    pub(crate) async fn open(
+        config: SessionConfig,
+        input: Input,
+        output: Output,
+    ) -> Result<Self, ServeError> {
+        let mut home = Home::new(config.home);
+        let home_trust = home.trust().await.map_err(ServeError::Home)?;
+        let trust = config.trust.unwrap_or(home_trust);
+        let trusted = trust == Trust::Trusted;
+        let connection = home.connection().await.map_err(ServeError::Home)?;
+        let negotiated = connection.negotiated().clone();
+        let store_dir = home.store_dir().clone();
+        let mut server = ServerConfig::new(store_dir.clone(), VERSION);
+        server.max_version = offered_version(&negotiated);
+        server.features = offered_features(&negotiated);
+        server.trust = Some(trust);
+        Ok(Self {
+            client: Wire::new(ServerSession::new(server), input, output),
+            home,
+            coordinator: Coordinator::new(config.control_socket),
+            outputs: Outputs::default(),
+            rights: Rights {
+                trusted,
+                restrained: !trusted && home_trust == Trust::Trusted,
+                rooted: config.remote,
+            },
+            limits: api::Limits::default(),
+            ids: ActivityIds::new(std::process::id()),
+            store_dir,
+        })
+    }
+
+    /// Serves the client until it leaves.
+    pub(crate) async fn run(mut self) -> Result<(), ServeError> {
+        loop {
+            match self.client.event().await? {
+                ServerEvent::Ready(negotiated) => {
+                    debug!(version = %negotiated.version, "the client is there");
+                }
+                ServerEvent::Request(request) => {
+                    debug!(op = ?request.op(), "request");
+                    self.serve(request).await?;
+                }
+                // The rest of what was refused.
+                ServerEvent::Body(_) => {}
+                ServerEvent::Closed => return Ok(self.client.flush().await?),
+            }
+        }
+    }
+
+    async fn serve(&mut self, request: Request) -> Result<(), ServeError> {
+        match route(request, self.rights, &self.outputs, &self.store_dir) {
+            Route::Refuse(error) => self.client.fail(&error),
+            Route::Answer(response) => self.client.reply(&response),
+            Route::Home(request) => self.pass(request).await?,
+            Route::HomeNar(path) => self.home_nar(path).await?,
+            Route::Options(options) => {
+                self.limits = limits(&options);
+                self.home.remember(options.clone());
+                self.pass(Request::SetOptions(options)).await?;
+            }
+            Route::ValidPaths { ask, known } => self.valid_paths(ask, known).await?,
+            Route::Build {
+                drv_path,
+                derivation,
+                mode,
+            } => self.build(drv_path, &derivation, mode).await?,
+            Route::Nar(path) => self.output_nar(&path).await?,
+        }
+        Ok(())
+    }
+
+    /// Has the home store answer `request`.
+    async fn pass(&mut self, request: Request) -> Result<(), ServeError> {
+        let passed = async |mut relay: Relay<'_>| relay.pass(request).await;
+        if let Err(error) = self.relay(passed).await? {
+            self.client.fail(&error);
+        }
+        Ok(())
+    }
+
+    async fn home_nar(&mut self, path: StorePath) -> Result<(), ServeError> {
+        let nar = NarAnswer::new(self.store_dir.render_path(&path));
+        let request = Request::NarFromPath(path);
+        let passed = async |mut relay: Relay<'_>| relay.nar(request, nar).await;
+        if let Err(error) = self.relay(passed).await? {
+            self.client.fail(&error);
+        }
+        Ok(())
+    }
+
+    /// Which of `ask` are valid in the home store, and `known`.
+    async fn valid_paths(
+        &mut self,
+        ask: BTreeSet<StorePath>,
+        known: BTreeSet<StorePath>,
+    ) -> Result<(), ServeError> {
+        if ask.is_empty() {
+            self.client.reply(&Response::Paths(known));
+            return Ok(());
+        }
+        let request = Request::QueryValidPaths {
+            paths: ask,
+            substitute: false,
+        };
+        match self.ask(vec![request]).await? {
+            Ok(Response::Paths(mut valid)) => {
+                if self.rights.rooted {
+                    self.root(&valid).await?;
+                }
+                valid.extend(known);
+                self.client.reply(&Response::Paths(valid));
+            }
+            Ok(other) => self.client.fail(&unexpected(&other)),
+            Err(error) => self.client.fail(&error),
+        }
+        Ok(())
+    }
+
+    /// Keeps `paths` from the home store's garbage collector while this session
+    /// lives.
+    async fn root(&mut self, paths: &BTreeSet<StorePath>) -> Result<(), ServeError> {
+        let paths: Vec<_> = paths.iter().cloned().collect();
+        for some in paths.chunks(PIPELINED) {
+            let requests = some.iter().cloned().map(Request::AddTempRoot).collect();
+            if let Err(error) = self.ask(requests).await? {
+                // The paths are there now, which is what was asked.
+                debug!(error = %error.message, "cannot keep paths for the client");
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask(
+        &mut self,
+        requests: Vec<Request>,
+    ) -> Result<Result<Response, RemoteError>, ServeError> {
+        let asked = async |mut relay: Relay<'_>| relay.ask(requests).await;
+        Ok(self.relay(asked).await?.and_then(|outcome| outcome))
+    }
+
+    /// Does `work` with the home store. If that breaks the connection, the
+    /// next request makes a new one.
+    async fn relay<T>(
+        &mut self,
+        work: impl AsyncFnOnce(Relay<'_>) -> Result<T, RelayError>,
+    ) -> Result<Result<T, RemoteError>, ServeError> {
+        let connected = unless_gone(&mut self.client, self.home.connection()).await?;
+        let error = match connected {
+            Ok(home) => {
+                let relay = Relay {
+                    client: &mut self.client,
+                    home,
+                    restrain: match self.rights.restrained {
+                        true => restrain_info,
+                        false => |_| (),
+                    },
+                };
+                match work(relay).await {
+                    Ok(done) => return Ok(Ok(done)),
+                    Err(RelayError::Session(error)) => return Err(error),
+                    Err(RelayError::Home(error)) => error,
+                }
+            }
+            Err(error) => error,
+        };
+        self.home.disconnect();
+        Ok(Err(home_error(error)))
+    }
+}
+
+fn unexpected(response: &Response) -> RemoteError {
+    RemoteError::new(format!(
+        "the home store answered something else: {response:?}"
+    ))
+}

@@ -1,0 +1,99 @@
+//! The NARs of this session's outputs, from where they were built. A build
+//! whose outputs were lost is made once more, if it makes the same.
+
+use musher_protocol::types::PathInfo;
+use musher_protocol::worker::RemoteError;
+use nix_derivation::StorePath;
+use tracing::warn;
+
+use super::Session;
+use crate::client::{NarAnswer, unless_gone};
+use crate::coordinator::{Build, CoordinatorError, NarRead, News};
+use crate::error::{ServeError, coordinator_error};
+use crate::outputs::Finished;
+
+impl Session {
+    /// Answers the client with the NAR of `path`, an output of this session.
+    pub(super) async fn output_nar(&mut self, path: &StorePath) -> Result<(), ServeError> {
+        let name = self.store_dir.render_path(path);
+        let mut answer = NarAnswer::new(name.clone());
+        let mut sent = 0;
+        let mut rebuilt = false;
+        loop {
+            let Some((finished, info)) = self.outputs.find(path) else {
+                return answer.fail(&mut self.client, &lost(&name));
+            };
+            let machine = finished.machine.clone();
+            let mut read = NarRead::new(name.clone(), machine, info.nar_size, sent);
+            let error = loop {
+                let next = read.next(&mut self.coordinator);
+                match unless_gone(&mut self.client, next).await? {
+                    Ok(Some(bytes)) => answer.send(&mut self.client, &bytes).await?,
+                    Ok(None) => return answer.end(&mut self.client),
+                    Err(error) => break error,
+                }
+            };
+            if !matches!(error, CoordinatorError::NarLost { .. }) || rebuilt {
+                return answer.fail(&mut self.client, &coordinator_error(&error));
+            }
+            warn!(%error, "an output is lost: it is built again");
+            rebuilt = true;
+            sent = read.offset();
+            if let Err(error) = self.rebuild(path).await? {
+                return answer.fail(&mut self.client, &error);
+            }
+        }
+    }
+
+    /// Builds what made `path` again, under an order of its own.
+    async fn rebuild(&mut self, path: &StorePath) -> Result<Result<(), RemoteError>, ServeError> {
+        let name = self.store_dir.render_path(path);
+        let before = self.outputs.info(path).cloned();
+        let (Some(before), Some(old)) = (before, self.outputs.take(path)) else {
+            return Ok(Err(lost(&name)));
+        };
+        let Finished {
+            build, drv_path, ..
+        } = old;
+        let mut again = Build::new(build.order().anew());
+        // The old interest would keep the coordinator from starting over.
+        drop(build);
+        let ended = loop {
+            let next = again.next(&mut self.coordinator);
+            match unless_gone(&mut self.client, next).await? {
+                Ok(News::Ended(ended)) => break ended,
+                // The client has seen all this once.
+                Ok(
+                    News::CoordinatorAway | News::Waiting(_) | News::Started { .. } | News::Log(_),
+                ) => {}
+                Err(error) => return Ok(Err(coordinator_error(&error))),
+            }
+        };
+        let (result, infos) = match ended.to_value(&self.store_dir) {
+            Ok(value) => value,
+            Err(error) => return Ok(Err(coordinator_error(&CoordinatorError::Message(error)))),
+        };
+        if !infos.values().any(|info| is_same(info, &before)) {
+            return Ok(Err(RemoteError::new(format!(
+                "`{name}` was lost, and building it again made something else: {}",
+                result.error
+            ))));
+        }
+        self.outputs.keep(Finished {
+            build: again,
+            drv_path,
+            machine: ended.machine,
+            result,
+            infos,
+        });
+        Ok(Ok(()))
+    }
+}
+
+fn is_same(one: &PathInfo, other: &PathInfo) -> bool {
+    one.path == other.path && one.nar_hash == other.nar_hash && one.nar_size == other.nar_size
+}
+
+fn lost(path: &str) -> RemoteError {
+    RemoteError::new(format!("output `{path}` is not there any more"))
+}

@@ -1,0 +1,110 @@
+//! Whether an untrusted client may have a derivation built. The path of an
+//! input-addressed output proves nothing about what a client sends in its name,
+//! so only content-addressed outputs will do; and whatever else the client
+//! claims is worked out again.
+
+use musher_protocol::types::{BasicDerivation, BasicOutput};
+use musher_protocol::worker::RemoteError;
+use nix_derivation::structured_attrs::StructuredAttrs;
+use nix_derivation::{
+    CAHash, ContentAddressMethod, DerivationBuilder, HashAlgorithm, Output, StoreDir, StorePath,
+};
+
+/// The path under which an untrusted client's `derivation` may be built: where
+/// it would be if it were in the store. `claimed` is where the client says it
+/// is, and gives it its name.
+pub(crate) fn own_path(
+    store_dir: &StoreDir,
+    claimed: &StorePath,
+    derivation: &BasicDerivation,
+) -> Result<StorePath, RemoteError> {
+    if derivation.outputs.is_empty() || derivation.outputs.values().any(is_input_addressed) {
+        return Err(RemoteError::new(
+            "you are not privileged to build input-addressed derivations",
+        ));
+    }
+    rebuild(store_dir, claimed, derivation)
+        .map_err(|problem| RemoteError::new(format!("derivation `{claimed}` is wrong: {problem}")))
+}
+
+fn is_input_addressed(output: &BasicOutput) -> bool {
+    output.hash_algo.is_empty()
+}
+
+fn rebuild(
+    store_dir: &StoreDir,
+    claimed: &StorePath,
+    derivation: &BasicDerivation,
+) -> Result<StorePath, String> {
+    let name = claimed.name().strip_suffix(".drv");
+    let name = name.ok_or("its name does not end in `.drv`")?;
+    let mut builder = DerivationBuilder::new_in_store(
+        store_dir.clone(),
+        name,
+        &derivation.system,
+        &derivation.builder,
+    );
+    for (output_name, claim) in &derivation.outputs {
+        let output = output(claim)?;
+        let path = output.path_in(store_dir, name, output_name);
+        if path.map_err(|error| error.to_string())? != claim.path {
+            return Err(format!(
+                "its output `{output_name}` does not belong where it says"
+            ));
+        }
+        builder = builder.output(output_name, output);
+    }
+    for path in &derivation.input_sources {
+        builder = builder.input_source(path.clone());
+    }
+    for argument in &derivation.args {
+        builder = builder.argument(argument);
+    }
+    for (name, value) in &derivation.env {
+        builder = match name.as_str() {
+            "__json" => {
+                let attrs = StructuredAttrs::from_json_bytes(value.clone());
+                builder.structured_attrs(attrs.map_err(|error| error.to_string())?)
+            }
+            _ => builder.environment(name, value.clone()),
+        };
+    }
+    let built = builder.build().map_err(|error| error.to_string())?;
+    Ok(built.drv_path())
+}
+
+/// The kind of output that the three strings of a content-addressed one say
+/// together.
+fn output(claim: &BasicOutput) -> Result<Output, String> {
+    let bad = |what: &dyn std::fmt::Display| format!("bad hash `{}`: {what}", claim.hash_algo);
+    let (method, algorithm) = match claim.hash_algo.split_once(':') {
+        None => (ContentAddressMethod::Flat, claim.hash_algo.as_str()),
+        Some(("r", algorithm)) => (ContentAddressMethod::Nar, algorithm),
+        Some(("text", algorithm)) => (ContentAddressMethod::Text, algorithm),
+        Some(("git", algorithm)) => (ContentAddressMethod::Git, algorithm),
+        Some(_) => return Err(bad(&"unknown method")),
+    };
+    let hash_algorithm: HashAlgorithm = algorithm.parse().map_err(|error| bad(&error))?;
+    Ok(match claim.hash.as_str() {
+        "" => Output::Floating {
+            method,
+            hash_algorithm,
+        },
+        "impure" => Output::Impure {
+            method,
+            hash_algorithm,
+        },
+        digest => {
+            let prefix = match method {
+                ContentAddressMethod::Flat => "fixed:",
+                ContentAddressMethod::Nar => "fixed:r:",
+                ContentAddressMethod::Text => "text:",
+                ContentAddressMethod::Git => "fixed:git:",
+            };
+            let ca = CAHash::parse(&format!("{prefix}{hash_algorithm}:{digest}"));
+            Output::Fixed {
+                ca: ca.map_err(|error| bad(&error))?,
+            }
+        }
+    })
+}
