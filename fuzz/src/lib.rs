@@ -2,3 +2,4 @@
 //! these modules too, and replay the committed corpora through them.
 
 pub mod serve;
+pub mod worker;

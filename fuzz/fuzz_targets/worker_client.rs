@@ -1,0 +1,4 @@
+//! Feeds the worker protocol's client with whatever the fuzzer thinks of.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| musher_fuzz::worker::client(input));
