@@ -351,7 +351,7 @@ fn a_realisation_is_small() {
     });
     assert_eq!(
         error.expect_err("it is large").to_string(),
-        "bad `built output realisation` at offset 88: \
+        "bad `built output realisation` at offset 96: \
          expected a realisation of at most 1048576 bytes, found 1048577 bytes"
     );
 }
