@@ -11,10 +11,13 @@ const MOST: usize = 64;
 /// its garbage collector that was touched on a connection, until it closes.
 const LIFETIME: Duration = Duration::from_secs(300);
 
-/// A connection that knows when it was opened.
+/// A connection that can be kept.
 pub(crate) trait Opened {
     /// When it was opened.
     fn opened(&self) -> Instant;
+
+    /// Whether the other end is there and says nothing, as far as is known.
+    fn is_quiet(&mut self) -> bool;
 }
 
 /// Idle connections, each with the time since when it is.
@@ -28,9 +31,16 @@ impl<C> Default for Pool<C> {
 
 impl<C: Opened> Pool<C> {
     /// The connection that was given back last: the others get old and are
-    /// closed, so that there are as many as are needed.
+    /// closed, so that there are as many as are needed. Those whose other end
+    /// went away meanwhile (a nix-daemon was restarted, a host rebooted) are
+    /// dropped: what is asked on one would seem to be refused by the store.
     pub(crate) fn take(&self) -> Option<C> {
-        self.lock().pop().map(|(_, connection)| connection)
+        loop {
+            let (_, mut connection) = self.lock().pop()?;
+            if connection.is_quiet() {
+                return Some(connection);
+            }
+        }
     }
 
     /// Keeps an idle connection, unless it is old.

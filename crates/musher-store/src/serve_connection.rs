@@ -47,6 +47,10 @@ impl Opened for ServeConnection {
     fn opened(&self) -> Instant {
         self.opened
     }
+
+    fn is_quiet(&mut self) -> bool {
+        self.wire.is_quiet()
+    }
 }
 
 impl ServeConnection {

@@ -1,7 +1,10 @@
 //! Moves bytes between a transport and a client's protocol session. Knows
 //! neither the protocol nor a store.
 
+use std::io;
+
 use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::transport::Transport;
@@ -31,6 +34,8 @@ pub(crate) struct Wire<S> {
     /// Taken from the session and not written yet.
     unsent: Bytes,
     received: BytesMut,
+    /// Whether the session was told that nothing more will come.
+    ended: bool,
 }
 
 /// Why there is no next event.
@@ -48,6 +53,7 @@ impl<S: Session> Wire<S> {
             session,
             unsent: Bytes::new(),
             received: BytesMut::new(),
+            ended: false,
         }
     }
 
@@ -78,6 +84,13 @@ impl<S: Session> Wire<S> {
         self.unsent.is_empty()
     }
 
+    /// Whether the other end is there and says nothing, as it should between
+    /// requests: one that went away while nobody listened is found out here.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        let read = self.transport.reader.read_buf(&mut self.received);
+        read.now_or_never().is_none()
+    }
+
     /// Reads some, or writes some, whichever is possible first.
     async fn exchange(&mut self) -> Result<(), StoreError> {
         let flushed = self.is_flushed();
@@ -99,7 +112,15 @@ impl<S: Session> Wire<S> {
             read = reader.read_buf(&mut self.received) => read,
         };
         match read {
-            Ok(0) => self.session.end(),
+            // Whoever asks on after the end would otherwise ask for ever.
+            Ok(0) if self.ended => {
+                let source = io::ErrorKind::UnexpectedEof.into();
+                return Err(StoreError::Transport { source });
+            }
+            Ok(0) => {
+                self.ended = true;
+                self.session.end();
+            }
             Ok(_) => self.session.receive(&self.received.split()),
             Err(source) => return Err(StoreError::Transport { source }),
         }

@@ -53,6 +53,10 @@ impl Opened for WorkerConnection {
     fn opened(&self) -> Instant {
         self.opened
     }
+
+    fn is_quiet(&mut self) -> bool {
+        self.wire.is_quiet()
+    }
 }
 
 impl WorkerConnection {
