@@ -1,7 +1,7 @@
 //! One try of a build on one machine, under its limits. Knows neither the
 //! scheduler nor any protocol.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,14 @@ pub(crate) struct Order {
     pub(crate) home: Arc<Home>,
 }
 
+impl Order {
+    /// The inputs that the machine is not known to hold.
+    pub(crate) fn unknown(&self) -> BTreeSet<StorePath> {
+        let unknown = self.known.unknown(self.closure.paths());
+        unknown.into_iter().collect()
+    }
+}
+
 /// How an attempt ended.
 pub(crate) enum End {
     /// The build came to an end, good or bad.
@@ -41,6 +49,11 @@ pub(crate) enum End {
         held: Option<HeldOutputs>,
         /// What the machine holds now.
         known: Vec<StorePath>,
+    },
+    /// The machine had collected inputs that it was known to hold.
+    Outdated {
+        /// Which.
+        lost: Vec<StorePath>,
     },
     /// The machine failed, not the build.
     Fault {
@@ -124,12 +137,16 @@ pub(crate) async fn run(builder: &dyn Builder, order: &Order, writer: LogWriter)
     };
     let attempt = builder.attempt(order, &mut log);
     let outcome = tokio::select! {
+        // What ended in time has ended, even if nobody looked at once.
+        biased;
         outcome = attempt => outcome,
-        exceeded = exceeded(limits, watcher) => Ok(Outcome {
-            result: exceeded,
-            outputs: BTreeMap::new(),
-            held: None,
-        }),
+        exceeded = exceeded(limits, watcher) => Ok(Outcome::failed(exceeded)),
+    };
+    // The end may have come in one piece with the log that was too long.
+    let bytes = log.activity.borrow().bytes;
+    let outcome = match (outcome, over(bytes, limits)) {
+        (Ok(_), Some(result)) => Ok(Outcome::failed(result)),
+        (outcome, _) => outcome,
     };
     match outcome {
         Ok(outcome) => {
@@ -147,13 +164,11 @@ pub(crate) async fn run(builder: &dyn Builder, order: &Order, writer: LogWriter)
                 known,
             }
         }
+        Err(Fault::LostInputs(lost)) => End::Outdated { lost },
         Err(fault) => {
-            let forget = match &fault {
-                Fault::LostInputs(lost) => lost.clone(),
-                // Nobody knows how far it came.
-                _ => order.closure.paths().cloned().collect(),
-            };
-            order.home.forget(forget.iter());
+            // Nobody knows how far it came.
+            let forget: Vec<_> = order.closure.paths().cloned().collect();
+            order.home.forget(&forget);
             End::Fault {
                 reason: crate::error_text(&fault),
                 forget,
@@ -162,15 +177,22 @@ pub(crate) async fn run(builder: &dyn Builder, order: &Order, writer: LogWriter)
     }
 }
 
+/// What becomes of a build that has written `bytes` of log, if that is too much.
+fn over(bytes: u64, limits: Limits) -> Option<BuildResult> {
+    let most = limits.max_log.filter(|most| bytes > *most)?;
+    let text = format!("build log exceeded {most} bytes");
+    Some(BuildResult::new(BuildStatus::LogLimitExceeded, text))
+}
+
 /// Waits until a limit is exceeded, and says which. Never ends without one.
 async fn exceeded(limits: Limits, mut watcher: watch::Receiver<Activity>) -> BuildResult {
     loop {
         let activity = *watcher.borrow_and_update();
-        if let Some(most) = limits.max_log.filter(|most| activity.bytes > *most) {
-            let text = format!("build log exceeded {most} bytes");
-            return BuildResult::new(BuildStatus::LogLimitExceeded, text);
+        if let Some(result) = over(activity.bytes, limits) {
+            return result;
         }
-        let after = |start: Instant, limit: Option<Duration>| limit.map(|limit| start + limit);
+        // A limit beyond what a clock can show limits nothing.
+        let after = |start: Instant, limit: Option<Duration>| start.checked_add(limit?);
         let silent_at = activity
             .started
             .and_then(|_| after(activity.last, limits.max_silent));

@@ -104,7 +104,8 @@ impl Drop for LogWriter {
 
 impl AttemptLog {
     /// Bytes from `offset` on, as many as are there up to 64 KiB; none once the
-    /// log is complete and ends there. Waits for the first one.
+    /// log is complete and ends there. Waits for the first one. They end where a
+    /// line ends, unless it is longer than that.
     pub(crate) async fn read(&mut self, offset: u64) -> io::Result<Option<Bytes>> {
         // An error means that the writer is gone; what it left is complete.
         let _ = self
@@ -118,6 +119,15 @@ impl AttemptLog {
         let count = usize::try_from(length - offset).unwrap_or(CHUNK).min(CHUNK);
         let mut bytes = vec![0; count];
         File::open(&self.path.0)?.read_exact_at(&mut bytes, offset)?;
+        // Lines are written whole, so that only this limit cuts one.
+        let cut = length - offset > count as u64;
+        if let Some(end) = bytes
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .filter(|_| cut)
+        {
+            bytes.truncate(end + 1);
+        }
         Ok(Some(bytes.into()))
     }
 }

@@ -3,7 +3,7 @@
 pub(crate) mod serve;
 pub(crate) mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use musher_protocol::types::{BuildResult, PathInfo};
@@ -36,13 +36,25 @@ pub(crate) struct Outcome {
     pub(crate) held: Option<HeldOutputs>,
 }
 
-/// An attempt that came to nothing, to the machine's blame.
+impl Outcome {
+    /// A build that ended without outputs.
+    pub(crate) fn failed(result: BuildResult) -> Self {
+        Self {
+            result,
+            outputs: BTreeMap::new(),
+            held: None,
+        }
+    }
+}
+
+/// An attempt that came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
     /// The connection failed.
-    #[error("{}", crate::error_text(.0))]
+    #[error(transparent)]
     Store(#[from] StoreError),
-    /// Inputs that the machine was known to hold are gone.
+    /// Inputs that the machine was known to hold are gone. That is nobody's
+    /// fault: it may collect what it likes.
     #[error("it lost {} inputs that it held, such as `{}`", .0.len(), .0[0])]
     LostInputs(Vec<StorePath>),
     /// What the derivation comes from could not be found.
@@ -54,6 +66,25 @@ pub(crate) enum Fault {
     /// The log could not be written here.
     #[error("cannot write the build's log")]
     Log(#[source] std::io::Error),
+}
+
+/// Makes sure that all `inputs` are `valid`. Of `confirmed` the machine said in
+/// this very attempt that it holds them, or it took them.
+pub(crate) fn check_inputs(
+    inputs: &BTreeSet<StorePath>,
+    valid: &BTreeSet<StorePath>,
+    confirmed: &BTreeSet<StorePath>,
+) -> Result<(), Fault> {
+    let lost: Vec<_> = inputs.difference(valid).cloned().collect();
+    // To try again because of these could go on for ever.
+    if let Some(path) = lost.iter().find(|path| confirmed.contains(*path)) {
+        let text = format!("it had input `{path}`, and a moment later it had not");
+        return Err(Fault::Nonsense(text));
+    }
+    match lost.is_empty() {
+        true => Ok(()),
+        false => Err(Fault::LostInputs(lost)),
+    }
 }
 
 /// A machine that builds. Dropping a future of these methods ends what it was

@@ -2,6 +2,7 @@
 //! its own: it turns messages into the scheduler's events and the scheduler's
 //! actions into attempts. Knows no protocol and no socket.
 
+mod attempts;
 mod command;
 mod machine;
 mod record;
@@ -14,21 +15,21 @@ use std::time::Instant;
 
 use musher_protocol::types::{BuildResult, BuildStatus};
 use musher_scheduler::{
-    Action, AttemptEnd, BuildId, Event, Explanation, Fault, LeaseId, MachineId, Refusal, Scheduler,
-    Settings, Status, Timestamp,
+    Action, BuildId, Event, Explanation, Fault, LeaseId, MachineId, Refusal, Scheduler, Settings,
+    Status, Timestamp,
 };
-use tokio::sync::{mpsc, watch};
-use tracing::{debug, info, warn};
+use nix_derivation::StorePath;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{debug, info};
 
-use crate::attempt::{self, End, Order};
-use crate::attempt_log::attempt_log;
-use crate::build::{Attempt, BuildSpec, Closure, Ended, Progress, Stage};
+use crate::build::{BuildSpec, Closure, Ended, Progress, Stage};
 use crate::home::{Home, HomeError};
 
 pub(crate) use command::{Command, CoreHandle, Gone};
 pub(crate) use machine::{MachineNews, MachineSetup};
 pub(crate) use view::{BuildView, Finished, Lacks, MachineView, View};
 
+use attempts::Running;
 use machine::Machine;
 use record::{BuildKey, Record, State};
 
@@ -49,18 +50,10 @@ pub(crate) struct Core {
     by_key: BTreeMap<BuildKey, BuildId>,
     leases: BTreeMap<LeaseId, Running>,
     next_build: u64,
+    /// Of the machine that joined last; see [`Machine`].
+    last_turn: u64,
     finished: VecDeque<Finished>,
     handle: CoreHandle,
-    draining: bool,
-}
-
-/// An attempt that was not reported ended.
-struct Running {
-    build: BuildId,
-    machine: MachineId,
-    since: Instant,
-    /// Dropping the task's handle does nothing; aborting it stops the attempt.
-    task: tokio::task::AbortHandle,
 }
 
 impl Core {
@@ -86,9 +79,9 @@ impl Core {
             by_key: BTreeMap::new(),
             leases: BTreeMap::new(),
             next_build: 1,
+            last_turn: 0,
             finished: VecDeque::new(),
             handle: handle.clone(),
-            draining: false,
         };
         tokio::spawn(core.run(inbox));
         handle
@@ -96,11 +89,17 @@ impl Core {
 
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         while let Some(command) = inbox.recv().await {
-            self.handle(command);
+            if let Some(reply) = self.handle(command) {
+                self.stop().await;
+                // Whoever asked may be out of patience.
+                let _ = reply.send(());
+                return;
+            }
         }
     }
 
-    fn handle(&mut self, command: Command) {
+    /// Gives back whom to tell once the core has ended, if it is to end.
+    fn handle(&mut self, command: Command) -> Option<oneshot::Sender<()>> {
         match command {
             Command::Build { spec, reply } => {
                 // The asker may have gone in the meantime; `watch` notices.
@@ -109,7 +108,11 @@ impl Core {
             Command::Prepared { build, closure } => self.prepared(build, closure),
             Command::Abandoned { build } => self.abandoned(build),
             Command::AttemptEnded { lease, end } => self.attempt_ended(lease, end),
-            Command::Machine { machine, news } => self.machine_news(machine, news),
+            Command::Machine {
+                machine,
+                turn,
+                news,
+            } => self.machine_news(machine, turn, news),
             Command::Configure { machines, reply } => {
                 let _ = reply.send(self.configure(machines));
             }
@@ -140,13 +143,28 @@ impl Core {
                 let _ = reply.send(builder);
             }
             Command::Output { path, reply } => {
-                let ended = self
-                    .builds
-                    .values()
-                    .find_map(|record| record.ended_with(&path));
+                // The newest: an older one's may be lost.
+                let ended =
+                    (self.builds.values().rev()).find_map(|record| record.ended_with(&path));
                 let _ = reply.send(ended);
             }
-            Command::Stop { reply } => self.stop(reply),
+            Command::Unreadable { path } => self.unreadable(&path),
+            Command::Stop { reply } => return Some(reply),
+        }
+        None
+    }
+
+    /// Hands every attempt back and lets go of every build. Those who follow
+    /// one see that we are gone, and ask the next coordinator, which builds it
+    /// anew: stock Nix cannot be asked to go on with a build whose connection
+    /// ended.
+    async fn stop(self) {
+        info!(running = self.leases.len(), "stopping");
+        drop((self.builds, self.machines));
+        for running in self.leases.into_values() {
+            running.task.abort();
+            // An error says that it was stopped, as it was to be.
+            let _ = running.task.await;
         }
     }
 
@@ -178,23 +196,19 @@ impl Core {
         self.next_build += 1;
         let drv = spec.drv_path.clone();
         debug!(build = build.0, %drv, "build requested");
-        let record = Record::new(key.clone(), spec);
+        let mut record = Record::new(key.clone(), spec);
         let receiver = record.progress.subscribe();
-        self.watch_interest(build, &record);
-        if self.draining {
-            record.stage(Stage::Waiting("the coordinator is stopping".into()));
-        } else {
-            self.prepare(build, &record);
-        }
+        self.watch_interest(build, &mut record);
+        self.prepare(build, &mut record);
         self.by_key.insert(key, build);
         self.builds.insert(build, record);
         receiver
     }
 
     /// Finds the infos of the build's inputs, aside.
-    fn prepare(&self, build: BuildId, record: &Record) {
+    fn prepare(&self, build: BuildId, record: &mut Record) {
         let (home, handle, spec) = (self.home.clone(), self.handle.clone(), record.spec.clone());
-        tokio::spawn(async move {
+        record.run(async move {
             let closure = home
                 .closure(spec.derivation.input_sources.iter().cloned())
                 .await;
@@ -203,10 +217,12 @@ impl Core {
     }
 
     /// Reports when nobody follows the build any more.
-    fn watch_interest(&self, build: BuildId, record: &Record) {
+    fn watch_interest(&self, build: BuildId, record: &mut Record) {
         let (handle, progress) = (self.handle.clone(), record.progress.clone());
-        tokio::spawn(async move {
+        record.run(async move {
             progress.closed().await;
+            // Followers wait for the last sender's end; this may not be it.
+            drop(progress);
             handle.send(Command::Abandoned { build }).await;
         });
     }
@@ -236,25 +252,36 @@ impl Core {
     }
 
     fn abandoned(&mut self, build: BuildId) {
-        let Some(record) = self.builds.get(&build) else {
+        let Some(mut record) = self.builds.remove(&build) else {
             return;
         };
         if record.progress.receiver_count() > 0 {
             // Somebody asked for it again in the meantime.
-            self.watch_interest(build, record);
+            self.watch_interest(build, &mut record);
+            self.builds.insert(build, record);
             return;
         }
         debug!(build = build.0, drv = %record.spec.drv_path, "build no longer wanted");
+        self.detach(build, &record);
+        drop(record);
         self.tell(Event::BuildCancelled { build });
-        self.forget(build);
     }
 
-    fn forget(&mut self, build: BuildId) {
-        if let Some(record) = self.builds.remove(&build) {
-            if self.by_key.get(&record.key) == Some(&build) {
-                self.by_key.remove(&record.key);
-            }
+    /// Lets nobody attach to the build any more.
+    fn detach(&mut self, build: BuildId, record: &Record) {
+        if self.by_key.get(&record.key) == Some(&build) {
+            self.by_key.remove(&record.key);
         }
+    }
+
+    /// An output could not be read where it was built. Whoever asks for the
+    /// build again gets a new one, also while others still follow the old one.
+    fn unreadable(&mut self, path: &StorePath) {
+        let builds = &self.builds;
+        self.by_key.retain(|_, build| {
+            let record = builds.get(build);
+            record.is_some_and(|record| record.ended_with(path).is_none())
+        });
     }
 
     fn perform(&mut self, action: Action) {
@@ -267,120 +294,6 @@ impl Core {
             Action::Cancel { lease, machine } => self.cancel(lease, &machine),
             Action::Refuse { build, refusal } => self.refuse(build, &refusal),
             Action::GiveUp { build, faults } => self.give_up(build, &faults),
-        }
-    }
-
-    fn assign(&mut self, build: BuildId, machine: MachineId, lease: LeaseId) {
-        let (Some(record), Some(target)) =
-            (self.builds.get_mut(&build), self.machines.get(&machine))
-        else {
-            unreachable!("bug: the scheduler assigned unknown build {build} to `{machine}`");
-        };
-        let (writer, log) = attempt_log(self.log_dir.join(format!("{lease}.log")));
-        let order = Order {
-            spec: record.spec.clone(),
-            closure: record.closure.clone(),
-            known: target.known.clone(),
-            home: self.home.clone(),
-        };
-        debug!(build = build.0, lease = lease.0, %machine, "attempt starts");
-        record.state = State::Running { lease };
-        record.attempts += 1;
-        let attempt = Attempt {
-            number: lease.0,
-            machine: machine.clone(),
-            log,
-        };
-        record.progress.send_modify(|progress| {
-            progress.stage = Stage::Running;
-            progress.attempt = Some(attempt);
-        });
-        let (builder, handle) = (target.builder.clone(), self.handle.clone());
-        let task = tokio::spawn(async move {
-            let end = attempt::run(&*builder, &order, writer).await;
-            handle.send(Command::AttemptEnded { lease, end }).await;
-        });
-        let running = Running {
-            build,
-            machine,
-            since: Instant::now(),
-            task: task.abort_handle(),
-        };
-        self.leases.insert(lease, running);
-    }
-
-    /// Stops an attempt. Its connection goes with its task, and with the
-    /// connection the build program on the machine.
-    fn cancel(&mut self, lease: LeaseId, machine: &MachineId) {
-        let Some(running) = self.leases.remove(&lease) else {
-            return;
-        };
-        debug!(lease = lease.0, %machine, "attempt cancelled");
-        running.task.abort();
-        if let Some(record) = self.builds.get_mut(&running.build) {
-            // Its machine is gone; the scheduler has it in its queue again.
-            record.state = State::Queued;
-        }
-        self.tell(Event::AttemptEnded {
-            lease,
-            end: AttemptEnd::Returned,
-        });
-        self.explain_waiting(running.build);
-    }
-
-    fn attempt_ended(&mut self, lease: LeaseId, end: End) {
-        // A cancelled attempt may have ended just before it was stopped.
-        let Some(running) = self.leases.remove(&lease) else {
-            return;
-        };
-        let Running {
-            build,
-            machine,
-            since,
-            ..
-        } = running;
-        match end {
-            End::Outcome {
-                result,
-                outputs,
-                held,
-                known,
-            } => {
-                info!(
-                    drv = self.builds.get(&build).map(|record| record.spec.drv_path.name()),
-                    %machine,
-                    status = ?result.status,
-                    millis = since.elapsed().as_millis(),
-                    "build ended"
-                );
-                self.remember(&machine, known);
-                let ended = Ended {
-                    result,
-                    outputs,
-                    machine: Some(machine),
-                    held,
-                };
-                self.end(build, ended, Some(since));
-                self.tell(Event::AttemptEnded {
-                    lease,
-                    end: AttemptEnd::Finished,
-                });
-            }
-            End::Fault { reason, forget } => {
-                warn!(lease = lease.0, %machine, reason, "attempt lost");
-                self.forget_paths(&machine, &forget);
-                if let Some(record) = self.builds.get_mut(&build) {
-                    record.state = State::Queued;
-                }
-                if let Some(target) = self.machines.get(&machine) {
-                    target.suspect();
-                }
-                self.tell(Event::AttemptEnded {
-                    lease,
-                    end: AttemptEnd::Faulted { reason },
-                });
-                self.explain_waiting(build);
-            }
         }
     }
 
@@ -416,6 +329,7 @@ impl Core {
         };
         let finished = Finished::new(record, &ended, since);
         record.state = State::Ended;
+        record.closure = Arc::default();
         record.stage(Stage::Ended(Arc::new(ended)));
         self.finished.push_back(finished);
         if self.finished.len() > REMEMBERED {

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use musher_protocol::types::PathInfo;
 use musher_store::NarStream;
 use nix_derivation::StorePath;
+use tokio::runtime::Handle;
 
 /// A NAR on its way that nobody will read is read to its end up to this size,
 /// so that its connection can be used again; a larger one costs the connection.
@@ -68,7 +69,10 @@ impl Drop for HeldOutputs {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(mut ahead) = ahead.filter(|ahead| ahead.nar_size <= DRAINED) {
-            tokio::spawn(async move { while let Some(Ok(_)) = ahead.nar.next().await {} });
+            // Without a runtime the process ends, and the connection with it.
+            if let Ok(runtime) = Handle::try_current() {
+                runtime.spawn(async move { while let Some(Ok(_)) = ahead.nar.next().await {} });
+            }
         }
     }
 }

@@ -33,24 +33,35 @@ impl Drop for Supervisor {
 }
 
 /// Starts keeping `machine` connected.
+///
+/// `turn` goes along with the news: those of a machine that was replaced may
+/// arrive late.
 pub(crate) fn supervise(
     machine: MachineId,
+    turn: u64,
     builder: Arc<dyn Builder>,
     core: CoreHandle,
 ) -> Supervisor {
     let check = Arc::new(Notify::new());
-    let task = tokio::spawn(keep(machine, builder, core, check.clone()));
+    let task = tokio::spawn(keep(machine, turn, builder, core, check.clone()));
     Supervisor {
         task: task.abort_handle(),
         check,
     }
 }
 
-async fn keep(machine: MachineId, builder: Arc<dyn Builder>, core: CoreHandle, check: Arc<Notify>) {
+async fn keep(
+    machine: MachineId,
+    turn: u64,
+    builder: Arc<dyn Builder>,
+    core: CoreHandle,
+    check: Arc<Notify>,
+) {
     let mut backoff = Backoff::default();
     let tell = async |news| {
         core.send(Command::Machine {
             machine: machine.clone(),
+            turn,
             news,
         })
         .await

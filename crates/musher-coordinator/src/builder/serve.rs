@@ -5,6 +5,7 @@
 //! machine trusts us; so its nix-daemon is asked, where it has one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use nix_derivation::StorePath;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{Builder, BuilderInfo, Fault, Outcome};
+use super::{Builder, BuilderInfo, Fault, Outcome, check_inputs};
 use crate::attempt::{LogSink, Order};
 use crate::build::Limits;
 use crate::held_outputs::HeldOutputs;
@@ -142,7 +143,9 @@ impl Attempt<'_> {
     async fn build(&mut self) -> Result<Built, Fault> {
         let closure = &self.order.closure;
         let inputs: BTreeSet<_> = closure.paths().cloned().collect();
-        let sent = self.supply(&closure.0).await?;
+        let unknown = self.order.unknown();
+        let sent = self.supply(&closure.0, &unknown).await?;
+        let lines = self.lines();
         self.request(&Request::QueryValidPaths {
             lock: true,
             substitute: false,
@@ -168,11 +171,8 @@ impl Attempt<'_> {
 
         taken(&mut self.connection, sent).await?;
         let valid = self.valid_paths().await?;
-        let lost: Vec<_> = inputs.difference(&valid).cloned().collect();
-        if !lost.is_empty() {
-            return Err(Fault::LostInputs(lost));
-        }
-        match self.logged_answer().await? {
+        check_inputs(&inputs, &valid, &unknown)?;
+        match self.logged_answer(lines).await? {
             Response::Built(result) => Ok(Built {
                 result,
                 ahead: only.cloned(),
@@ -194,8 +194,13 @@ impl Attempt<'_> {
             }
         }
         let offered = references_first(offered.into_values().collect());
-        let sent = self.supply(&offered).await?;
-        let path = format!("{}!*", home.store_dir().render_path(&drv_path));
+        let paths = offered.iter().map(|info| &info.path);
+        let unknown = self.order.known.unknown(paths).into_iter().collect();
+        let sent = self.supply(&offered, &unknown).await?;
+        let lines = self.lines();
+        // A derivation alone means all its outputs here. `!*`, which does so in
+        // the worker protocol, would be an output with the name `*`.
+        let path = home.store_dir().render_path(&drv_path);
         let options = options(self.order.spec.limits);
         self.request(&Request::BuildPaths {
             paths: vec![path],
@@ -207,7 +212,7 @@ impl Attempt<'_> {
         })?;
 
         taken(&mut self.connection, sent).await?;
-        let result = match self.logged_answer().await? {
+        let result = match self.logged_answer(lines).await? {
             Response::PathsBuilt(Ok(())) => BuildResult::new(BuildStatus::Built, ""),
             Response::PathsBuilt(Err(failure)) => {
                 let status = (BuildStatus::ALL.into_iter())
@@ -223,11 +228,13 @@ impl Attempt<'_> {
         })
     }
 
-    /// Sends those of `infos` that the machine does not hold. Returns how many
-    /// answers to that will come.
-    async fn supply(&mut self, infos: &[PathInfo]) -> Result<usize, Fault> {
-        let paths = infos.iter().map(|info| &info.path);
-        let unknown: BTreeSet<_> = self.order.known.unknown(paths).into_iter().collect();
+    /// Sends those of `infos` that are among `unknown` and that the machine does
+    /// not say it holds. Returns how many answers to that will come.
+    async fn supply(
+        &mut self,
+        infos: &[PathInfo],
+        unknown: &BTreeSet<StorePath>,
+    ) -> Result<usize, Fault> {
         if unknown.is_empty() {
             return Ok(0);
         }
@@ -263,19 +270,28 @@ impl Attempt<'_> {
             .collect()
     }
 
+    /// What the program writes to its standard error from now on. To be had
+    /// before the build is asked for: its first line may come before the answer
+    /// to what was asked together with it.
+    fn lines(&self) -> Option<mpsc::Receiver<Bytes>> {
+        let stderr = self.connection.peer().stderr();
+        stderr.map(musher_store::transport::Stderr::lines)
+    }
+
     /// The next answer; what the program writes until then is the log.
-    async fn logged_answer(&mut self) -> Result<Response, Fault> {
+    async fn logged_answer(
+        &mut self,
+        mut lines: Option<mpsc::Receiver<Bytes>>,
+    ) -> Result<Response, Fault> {
         self.log.build_starts();
-        let mut lines = self
-            .connection
-            .peer()
-            .stderr()
-            .map(musher_store::transport::Stderr::lines);
+        // One future all the way: in the middle of finding out why the program
+        // went away it must not begin again.
+        let mut answer = pin!(self.connection.answer());
         let answer = loop {
             tokio::select! {
                 biased;
                 Some(line) = next_line(&mut lines) => self.log.line(&line)?,
-                answer = self.connection.answer() => break answer?,
+                answer = &mut answer => break answer?,
             }
         };
         while let Ok(Some(line)) = timeout(LAST_LINES, next_line(&mut lines)).await {
@@ -299,11 +315,7 @@ impl Built {
         let Self { result, ahead } = self;
         if !result.status.is_success() {
             // What was asked beyond the failed build ends the connection.
-            return Ok(Outcome {
-                result,
-                outputs: BTreeMap::new(),
-                held: None,
-            });
+            return Ok(Outcome::failed(result));
         }
         let known = attempt.known_outputs();
         let Attempt {

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     /// A machine came, went or learnt something.
     Machine {
         machine: MachineId,
+        /// Which of the machines that had this name.
+        turn: u64,
         news: MachineNews,
     },
     /// These are the machines from now on. Answers what changed, one line each.
@@ -63,7 +65,9 @@ pub(crate) enum Command {
         path: StorePath,
         reply: oneshot::Sender<Option<Arc<Ended>>>,
     },
-    /// Start nothing more; answer once nothing runs.
+    /// An output could not be read where it was built.
+    Unreadable { path: StorePath },
+    /// End; answer once nothing runs.
     Stop { reply: oneshot::Sender<()> },
 }
 

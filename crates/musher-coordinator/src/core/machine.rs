@@ -46,6 +46,8 @@ pub(super) struct Machine {
     pub(super) builder: Arc<dyn Builder>,
     pub(super) known: Arc<KnownPaths>,
     pub(super) info: Option<BuilderInfo>,
+    /// Tells it from others that had its name.
+    turn: u64,
     /// Connects, and connects again; ends with the machine.
     supervisor: Supervisor,
 }
@@ -76,7 +78,8 @@ impl Core {
                 .is_some_and(|machine| machine.connect != setup.connect);
             if moved {
                 changes.push(format!("machine `{id}` is reached in another way"));
-                self.remove(&id);
+                self.hand_back(&id);
+                self.machines.remove(&id);
             } else if !self.machines.contains_key(&id) {
                 changes.push(format!("machine `{id}` is new"));
             } else if self.offers_differ(&setup.spec) {
@@ -84,13 +87,17 @@ impl Core {
             }
             if !self.machines.contains_key(&id) {
                 let builder = setup.builder;
-                let supervisor = supervise(id.clone(), builder.clone(), self.handle.clone());
+                self.last_turn += 1;
+                let turn = self.last_turn;
+                let core = self.handle.clone();
+                let supervisor = supervise(id.clone(), turn, builder.clone(), core);
                 let machine = Machine {
                     shown: setup.shown,
                     connect: setup.connect,
                     builder,
                     known: Arc::default(),
                     info: None,
+                    turn,
                     supervisor,
                 };
                 self.machines.insert(id.clone(), machine);
@@ -99,9 +106,38 @@ impl Core {
         }
         for id in gone {
             changes.push(format!("machine `{id}` is gone"));
-            self.remove(&id);
+            self.tell(Event::MachineRemoved {
+                machine: id.clone(),
+            });
+            self.machines.remove(&id);
         }
+        self.explain_all_waiting();
         changes
+    }
+
+    /// Takes back every attempt from a machine that is to be reached in another
+    /// way from now on, to nobody's blame. It stays in the fleet meanwhile: what
+    /// only this machine can build must not be refused.
+    fn hand_back(&mut self, id: &MachineId) {
+        let machine = || id.clone();
+        let drained = (self.scheduler.fleet()).any(|view| view.spec.id == *id && view.drained);
+        self.tell(Event::MachineDrained { machine: machine() });
+        let leases: Vec<_> = (self.leases.iter())
+            .filter(|(_, running)| running.machine == *id)
+            .map(|(lease, _)| *lease)
+            .collect();
+        for lease in leases {
+            self.cancel(lease, id);
+        }
+        self.tell(Event::MachineAway {
+            machine: machine(),
+            reason: "not connected yet".to_owned(),
+            retry_at: None,
+        });
+        self.tell(Event::StoreForgotten { machine: machine() });
+        if !drained {
+            self.tell(Event::MachineResumed { machine: machine() });
+        }
     }
 
     fn offers_differ(&self, spec: &MachineSpec) -> bool {
@@ -110,15 +146,9 @@ impl Core {
             .any(|view| view.spec.id == spec.id && view.spec != spec)
     }
 
-    fn remove(&mut self, id: &MachineId) {
-        self.tell(Event::MachineRemoved {
-            machine: id.clone(),
-        });
-        self.machines.remove(id);
-    }
-
-    pub(super) fn machine_news(&mut self, machine: MachineId, news: MachineNews) {
-        let Some(known) = self.machines.get_mut(&machine) else {
+    pub(super) fn machine_news(&mut self, machine: MachineId, turn: u64, news: MachineNews) {
+        let known = self.machines.get_mut(&machine);
+        let Some(known) = known.filter(|machine| machine.turn == turn) else {
             return;
         };
         match news {

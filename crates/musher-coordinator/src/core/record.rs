@@ -7,6 +7,7 @@ use musher_scheduler::LeaseId;
 use nix_derivation::StorePath;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::build::{BuildSpec, Closure, Ended, Progress, Stage};
 
@@ -56,6 +57,8 @@ pub(super) struct Record {
     pub(super) state: State,
     pub(super) attempts: u32,
     pub(super) progress: watch::Sender<Progress>,
+    /// What goes on for its sake, and ends with it.
+    tasks: JoinSet<()>,
 }
 
 impl Record {
@@ -71,7 +74,14 @@ impl Record {
                 stage,
                 attempt: None,
             }),
+            tasks: JoinSet::new(),
         }
+    }
+
+    /// Lets `task` run as long as the build is kept.
+    pub(super) fn run(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        while self.tasks.try_join_next().is_some() {}
+        self.tasks.spawn(task);
     }
 
     /// Shows a new stage to those who follow the build.

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use musher_protocol::types::BuildStatus;
-use musher_scheduler::{Event, MachineId, MachineSpec, Needs, Presence, Status, WhyNot};
+use musher_scheduler::{MachineId, MachineSpec, Needs, Presence, Status, WhyNot};
 use nix_derivation::StorePath;
-use tokio::sync::oneshot;
-use tracing::info;
 
 use super::record::Record;
 use super::{Core, State};
@@ -182,24 +180,5 @@ impl Core {
                 self.explain_waiting(*build);
             }
         }
-    }
-
-    /// Hands every running attempt back. Its followers wait for the next
-    /// coordinator, which builds it anew: stock Nix cannot be asked to go on
-    /// with a build whose connection ended.
-    pub(super) fn stop(&mut self, reply: oneshot::Sender<()>) {
-        self.draining = true;
-        info!(running = self.leases.len(), "stopping");
-        for running in self.leases.values() {
-            running.task.abort();
-        }
-        self.leases.clear();
-        for id in self.machines.keys().cloned().collect::<Vec<_>>() {
-            // A drained machine gets nothing; the builds stay in their queue
-            // until the process ends.
-            self.tell(Event::MachineDrained { machine: id });
-        }
-        self.machines.clear();
-        let _ = reply.send(());
     }
 }

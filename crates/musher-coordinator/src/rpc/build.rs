@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::{Service, gone};
 use crate::build::{Attempt, BuildSpec, Limits, Progress, Stage};
-use crate::core::Command;
+use crate::core::{Command, Gone};
 
 /// Starts or joins the build that `request` asks for.
 pub(super) async fn build(
@@ -107,6 +107,8 @@ impl Follower {
                 return std::future::pending().await;
             }
             let Progress { stage, attempt } = self.progress.borrow_and_update().clone();
+            // Of an attempt that was lost nothing more is worth telling.
+            let attempt = attempt.filter(|_| !matches!(stage, Stage::Waiting(_)));
             if let Some(attempt) = attempt {
                 self.follow(attempt, &stage).await?;
                 if !self.queue.is_empty() {
@@ -138,9 +140,7 @@ impl Follower {
                     continue;
                 }
             }
-            if self.progress.changed().await.is_err() {
-                return Err(Status::unavailable("the coordinator is stopping"));
-            }
+            self.progress.changed().await.map_err(|_| gone(Gone))?;
         }
     }
 
@@ -169,13 +169,12 @@ impl Follower {
             // Its log may never end: what the build does next counts too.
             Stage::Running => tokio::select! {
                 bytes = read => bytes,
-                _ = self.progress.changed() => {
+                changed = self.progress.changed() => {
                     self.progress.mark_changed();
-                    return Ok(());
+                    return changed.map_err(|_| gone(Gone));
                 }
             },
-            Stage::Ended(_) => read.await,
-            Stage::Waiting(_) => return Ok(()),
+            Stage::Waiting(_) | Stage::Ended(_) => read.await,
         };
         let bytes = bytes
             .map_err(|error| Status::internal(format!("cannot read the build's log: {error}")))?;

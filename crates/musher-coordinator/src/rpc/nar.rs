@@ -5,10 +5,11 @@ use futures_util::{Stream, StreamExt, stream};
 use musher_api::coordinator as api;
 use musher_scheduler::MachineId;
 use musher_store::{NarStream, StoreError};
+use nix_derivation::StorePath;
 use tonic::Status;
 
 use super::{Service, gone};
-use crate::core::Command;
+use crate::core::{Command, CoreHandle};
 
 /// Opens the NAR that `request` names, at its offset.
 pub(super) async fn read_nar(
@@ -25,7 +26,10 @@ pub(super) async fn read_nar(
     };
     let ended = service.core.ask(output).await.map_err(gone)?;
     let waiting = (ended.as_ref())
-        .filter(|_| request.offset == 0)
+        .filter(|ended| {
+            let here = ended.machine.as_ref().map(MachineId::as_str);
+            request.offset == 0 && here == Some(request.machine.as_str())
+        })
         .and_then(|ended| ended.held.as_ref()?.take(&path));
     let nar = match waiting {
         Some(nar) => nar,
@@ -40,36 +44,48 @@ pub(super) async fn read_nar(
                 .ok_or_else(|| {
                     Status::not_found(format!("no machine is called `{}`", request.machine))
                 })?;
-            builder
-                .read_nar(&path)
-                .await
-                .map_err(|error| lost(&error))?
+            match builder.read_nar(&path).await {
+                Ok(nar) => nar,
+                Err(error) => return Err(lost(&service.core, &path, &error).await),
+            }
         }
     };
-    Ok(from_offset(nar, request.offset))
+    Ok(from_offset(nar, request.offset, service.core.clone(), path))
 }
 
-fn lost(error: &StoreError) -> Status {
+/// Takes note that `path` cannot be read, so that it can be built again.
+async fn lost(core: &CoreHandle, path: &StorePath, error: &StoreError) -> Status {
+    let path = path.clone();
+    core.send(Command::Unreadable { path }).await;
     Status::unavailable(crate::error_text(error))
 }
 
-/// The chunks of `nar` without its first `offset` bytes.
+/// The chunks of `nar`, which is that of `path`, without its first `offset`
+/// bytes.
 fn from_offset(
     nar: NarStream,
     offset: u64,
+    core: CoreHandle,
+    path: StorePath,
 ) -> impl Stream<Item = Result<api::NarChunk, Status>> + Send {
-    stream::unfold((nar, offset), async |(mut nar, mut skip)| {
-        loop {
-            let mut bytes: Bytes = match nar.next().await? {
-                Ok(bytes) => bytes,
-                Err(error) => return Some((Err(lost(&error)), (nar, skip))),
-            };
-            let here = bytes.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
-            skip -= here as u64;
-            let bytes = bytes.split_off(here);
-            if !bytes.is_empty() {
-                return Some((Ok(api::NarChunk { bytes }), (nar, skip)));
+    stream::unfold(
+        (nar, offset, core, path),
+        async |(mut nar, mut skip, core, path)| {
+            loop {
+                let mut bytes: Bytes = match nar.next().await? {
+                    Ok(bytes) => bytes,
+                    Err(error) => {
+                        let status = lost(&core, &path, &error).await;
+                        return Some((Err(status), (nar, skip, core, path)));
+                    }
+                };
+                let here = bytes.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
+                skip -= here as u64;
+                let bytes = bytes.split_off(here);
+                if !bytes.is_empty() {
+                    return Some((Ok(api::NarChunk { bytes }), (nar, skip, core, path)));
+                }
             }
-        }
-    })
+        },
+    )
 }

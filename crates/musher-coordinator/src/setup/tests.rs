@@ -136,7 +136,8 @@ fn words_that_would_fall_apart_are_refused() {
     assert!(new("/bin/musher", &["--run", ""]).is_err());
     assert!(new("/bin/musher", &["--run", "/tmp/$(x)"]).is_err());
     let long = format!("/{}", "x".repeat(150));
-    expect!["the command for Nix is 12 bytes too long: Nix makes a file name of it"].assert_eq(&new("/bin/musher", &["--run", &long]).expect_err("refused"));
+    expect!["the command for Nix is 12 bytes too long: Nix makes a file name of it"]
+        .assert_eq(&new("/bin/musher", &["--run", &long]).expect_err("refused"));
 }
 
 #[test]

@@ -113,11 +113,7 @@ pub(super) async fn finish(
 ) -> Result<Outcome, Fault> {
     if !result.status.is_success() {
         // What was asked beyond the failed build closes the connection.
-        return Ok(Outcome {
-            result,
-            outputs: BTreeMap::new(),
-            held: None,
-        });
+        return Ok(Outcome::failed(result));
     }
     let declared = &order.spec.derivation.outputs;
     result

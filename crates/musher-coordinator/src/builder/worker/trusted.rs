@@ -10,7 +10,7 @@ use nix_derivation::StorePath;
 
 use super::{WorkerBuilder, answers};
 use crate::attempt::{LogSink, Order};
-use crate::builder::{Fault, Outcome};
+use crate::builder::{Fault, Outcome, check_inputs};
 
 pub(super) async fn attempt(
     builder: &WorkerBuilder,
@@ -19,7 +19,8 @@ pub(super) async fn attempt(
     log: &mut LogSink,
 ) -> Result<Outcome, Fault> {
     let inputs: BTreeSet<StorePath> = order.closure.paths().cloned().collect();
-    let missing = missing(builder, &mut connection, order).await?;
+    let unknown = order.unknown();
+    let missing = missing(builder, &mut connection, order, &unknown).await?;
     for path in &inputs {
         connection.request(Request::AddTempRoot(path.clone()))?;
     }
@@ -49,10 +50,7 @@ pub(super) async fn attempt(
     answers::done(&mut connection, inputs.len()).await?;
     answers::done(&mut connection, uploads).await?;
     let valid = answers::valid_paths(&mut connection).await?;
-    let lost: Vec<_> = inputs.difference(&valid).cloned().collect();
-    if !lost.is_empty() {
-        return Err(Fault::LostInputs(lost));
-    }
+    check_inputs(&inputs, &valid, &unknown)?;
     log.build_starts();
     let result = match answers::build(&mut connection, log).await? {
         Ok(Response::BuildResult(result)) => result,
@@ -69,16 +67,12 @@ async fn missing(
     builder: &WorkerBuilder,
     connection: &mut WorkerConnection,
     order: &Order,
+    unknown: &BTreeSet<StorePath>,
 ) -> Result<Vec<PathInfo>, Fault> {
-    let unknown: BTreeSet<_> = order
-        .known
-        .unknown(order.closure.paths())
-        .into_iter()
-        .collect();
     if unknown.is_empty() {
         return Ok(Vec::new());
     }
-    for path in &unknown {
+    for path in unknown {
         connection.request(Request::AddTempRoot(path.clone()))?;
     }
     let substitute = builder.substitutes;

@@ -1,0 +1,146 @@
+//! Attempts, from the scheduler's order to their end. What an attempt does is in
+//! `crate::attempt`.
+
+use std::time::Instant;
+
+use musher_scheduler::{AttemptEnd, BuildId, Event, LeaseId, MachineId};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, info, warn};
+
+use super::record::State;
+use super::{Command, Core};
+use crate::attempt::{self, End, Order};
+use crate::attempt_log::attempt_log;
+use crate::build::{Attempt, Ended, Stage};
+
+/// An attempt that was not reported ended.
+pub(super) struct Running {
+    pub(super) build: BuildId,
+    pub(super) machine: MachineId,
+    pub(super) since: Instant,
+    /// Its drop stops the attempt.
+    pub(super) task: AbortOnDropHandle<()>,
+}
+
+impl Core {
+    pub(super) fn assign(&mut self, build: BuildId, machine: MachineId, lease: LeaseId) {
+        let (Some(record), Some(target)) =
+            (self.builds.get_mut(&build), self.machines.get(&machine))
+        else {
+            unreachable!("bug: the scheduler assigned unknown build {build} to `{machine}`");
+        };
+        let (writer, log) = attempt_log(self.log_dir.join(format!("{lease}.log")));
+        let order = Order {
+            spec: record.spec.clone(),
+            closure: record.closure.clone(),
+            known: target.known.clone(),
+            home: self.home.clone(),
+        };
+        debug!(build = build.0, lease = lease.0, %machine, "attempt starts");
+        record.state = State::Running { lease };
+        record.attempts += 1;
+        let attempt = Attempt {
+            number: lease.0,
+            machine: machine.clone(),
+            log,
+        };
+        record.progress.send_modify(|progress| {
+            progress.stage = Stage::Running;
+            progress.attempt = Some(attempt);
+        });
+        let (builder, handle) = (target.builder.clone(), self.handle.clone());
+        let task = tokio::spawn(async move {
+            let end = attempt::run(&*builder, &order, writer).await;
+            handle.send(Command::AttemptEnded { lease, end }).await;
+        });
+        let running = Running {
+            build,
+            machine,
+            since: Instant::now(),
+            task: AbortOnDropHandle::new(task),
+        };
+        self.leases.insert(lease, running);
+    }
+
+    /// Stops an attempt. Its connection goes with its task, and with the
+    /// connection the build program on the machine.
+    pub(super) fn cancel(&mut self, lease: LeaseId, machine: &MachineId) {
+        let Some(running) = self.leases.remove(&lease) else {
+            return;
+        };
+        debug!(lease = lease.0, %machine, "attempt cancelled");
+        drop(running.task);
+        if let Some(record) = self.builds.get_mut(&running.build) {
+            // Only its machine is gone; the scheduler has it in its queue again.
+            record.state = State::Queued;
+        }
+        self.tell(Event::AttemptEnded {
+            lease,
+            end: AttemptEnd::Returned,
+        });
+        self.explain_waiting(running.build);
+    }
+
+    pub(super) fn attempt_ended(&mut self, lease: LeaseId, end: End) {
+        // A cancelled attempt may have ended just before it was stopped.
+        let Some(running) = self.leases.remove(&lease) else {
+            return;
+        };
+        let Running {
+            build,
+            machine,
+            since,
+            ..
+        } = running;
+        match end {
+            End::Outcome {
+                result,
+                outputs,
+                held,
+                known,
+            } => {
+                info!(
+                    drv = self.builds.get(&build).map(|record| record.spec.drv_path.name()),
+                    %machine,
+                    status = ?result.status,
+                    millis = since.elapsed().as_millis(),
+                    "build ended"
+                );
+                self.remember(&machine, known);
+                let ended = Ended {
+                    result,
+                    outputs,
+                    machine: Some(machine),
+                    held,
+                };
+                self.end(build, ended, Some(since));
+                self.tell(Event::AttemptEnded {
+                    lease,
+                    end: AttemptEnd::Finished,
+                });
+            }
+            End::Outdated { lost } => {
+                info!(lease = lease.0, %machine, lost = lost.len(), "inputs must be sent again");
+                self.forget_paths(&machine, &lost);
+                self.requeue(build, lease, AttemptEnd::Returned);
+            }
+            End::Fault { reason, forget } => {
+                warn!(lease = lease.0, %machine, reason, "attempt lost");
+                self.forget_paths(&machine, &forget);
+                if let Some(target) = self.machines.get(&machine) {
+                    target.suspect();
+                }
+                self.requeue(build, lease, AttemptEnd::Faulted { reason });
+            }
+        }
+    }
+
+    /// The attempt came to nothing; the scheduler sees what becomes of its build.
+    fn requeue(&mut self, build: BuildId, lease: LeaseId, end: AttemptEnd) {
+        if let Some(record) = self.builds.get_mut(&build) {
+            record.state = State::Queued;
+        }
+        self.tell(Event::AttemptEnded { lease, end });
+        self.explain_waiting(build);
+    }
+}
