@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use musher_store::ssh::{ConnectFault, Master, SshError, SshOptions, SshTarget, Stage};
@@ -33,10 +34,16 @@ fn impostor(serve: impl FnOnce(std::net::TcpStream) + Send + 'static) -> u16 {
     port
 }
 
-async fn short(dir: &std::path::Path) -> SshOptions {
+/// For faults that show by themselves.
+async fn patient(dir: &Path) -> SshOptions {
+    host::options(&dir.join("control")).await
+}
+
+/// For faults that show by time alone.
+async fn hasty(dir: &Path) -> SshOptions {
     SshOptions {
         connect_timeout: Duration::from_secs(2),
-        ..host::options(&dir.join("control")).await
+        ..patient(dir).await
     }
 }
 
@@ -126,7 +133,7 @@ async fn a_host_key_other_than_the_configured_one() {
 #[tokio::test]
 async fn a_port_where_nobody_listens() {
     let dir = tempfile::tempdir().expect("a directory");
-    let fault = fault(&target(host::free_port()), &short(dir.path()).await).await;
+    let fault = fault(&target(host::free_port()), &patient(dir.path()).await).await;
     assert!(matches!(fault, ConnectFault::Refused { .. }), "{fault}");
 }
 
@@ -137,7 +144,7 @@ async fn a_name_that_has_no_address() {
     // A label may have 63 characters, so that no name server is asked.
     let name = format!("{}.invalid", "x".repeat(64));
     target.authority.host = musher_store::url::Host::new(&name).expect("a name");
-    let fault = fault(&target, &short(dir.path()).await).await;
+    let fault = fault(&target, &patient(dir.path()).await).await;
     assert!(matches!(fault, ConnectFault::UnknownName { .. }), "{fault}");
 }
 
@@ -148,7 +155,7 @@ async fn a_server_that_says_nothing() {
         // Until the client hangs up.
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let fault = fault(&target(port), &short(dir.path()).await).await;
+    let fault = fault(&target(port), &hasty(dir.path()).await).await;
     let greeting = Stage::Greeting;
     assert!(
         matches!(&fault, ConnectFault::TimedOut { stage, .. } if *stage == greeting),
@@ -173,7 +180,7 @@ async fn an_sshd_that_is_stopped() {
 #[tokio::test]
 async fn a_way_there_that_hangs() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut options = short(dir.path()).await;
+    let mut options = hasty(dir.path()).await;
     options
         .extra
         .extend(host::words(&["-oProxyCommand=sleep 31415926"]));
@@ -195,7 +202,7 @@ async fn a_web_server() {
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let fault = fault(&target(port), &short(dir.path()).await).await;
+    let fault = fault(&target(port), &patient(dir.path()).await).await;
     assert!(
         matches!(&fault, ConnectFault::NotSsh { banner: Some(banner), .. }
         if banner.starts_with("HTTP/1.1 400")),
@@ -211,7 +218,7 @@ async fn a_mail_server_that_waits() {
         let _ = stream.write_all(b"220 mail.example.org ESMTP\r\n");
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let fault = fault(&target(port), &short(dir.path()).await).await;
+    let fault = fault(&target(port), &hasty(dir.path()).await).await;
     assert!(
         matches!(
             &fault,
@@ -232,21 +239,21 @@ async fn a_server_of_bytes() {
         let _ = stream.write_all(&[0, 1, 2, 3, 255, 10]);
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let fault = fault(&target(port), &short(dir.path()).await).await;
+    let fault = fault(&target(port), &patient(dir.path()).await).await;
     assert!(matches!(fault, ConnectFault::NotSsh { .. }), "{fault}");
 }
 
 #[tokio::test]
 async fn a_server_that_hangs_up() {
     let dir = tempfile::tempdir().expect("a directory");
-    let fault = fault(&target(impostor(drop)), &short(dir.path()).await).await;
+    let fault = fault(&target(impostor(drop)), &patient(dir.path()).await).await;
     assert!(matches!(fault, ConnectFault::HungUp { .. }), "{fault}");
 }
 
 #[tokio::test]
 async fn options_that_ssh_does_not_know() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut options = short(dir.path()).await;
+    let mut options = patient(dir.path()).await;
     options.extra.push("-oFrobnicate=yes".into());
     let fault = fault(&target(22), &options).await;
     assert!(matches!(fault, ConnectFault::Options { .. }), "{fault}");

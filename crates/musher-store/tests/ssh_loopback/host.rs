@@ -12,7 +12,7 @@ use musher_store::url::{Authority, HostKey};
 use tempfile::TempDir;
 
 /// The longest that anything here may take.
-pub(crate) const BOUND: Duration = Duration::from_secs(20);
+pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
 const SSHD: &str = "/usr/sbin/sshd";
 
@@ -202,7 +202,7 @@ pub(crate) async fn options(control: &Path) -> SshOptions {
         .await
         .expect("a control directory");
     SshOptions {
-        connect_timeout: Duration::from_secs(10),
+        connect_timeout: Duration::from_secs(20),
         ..SshOptions::new(Arc::new(control))
     }
     .with_nix_sshopts("-F none -o IdentitiesOnly=yes -o IdentityAgent=none")

@@ -157,18 +157,19 @@ async fn a_stopped_host_is_noticed_within_the_keepalive() {
     let Some(host) = Host::start("") else { return };
     let mut options = host.options().await;
     options.keepalive_interval = Duration::from_secs(1);
-    options.connect_timeout = Duration::from_secs(3);
     let master = Master::open(&host.target(), &options)
         .await
         .expect("a connection");
+    let script = "echo $PPID; read go; kill -STOP $PPID; cat";
     let mut channel = master
-        .channel(&words(&["sh", "-c", "echo $PPID; kill -STOP $PPID; cat"]))
+        .channel(&words(&["sh", "-c", script]))
         .await
         .expect("a channel");
     let mut sshd = String::new();
     let mut lines = BufReader::new(&mut channel.reader);
     lines.read_line(&mut sshd).await.expect("a process id");
-    let lost = tokio::time::timeout(Duration::from_secs(6), master.ended()).await;
+    channel.writer.write_all(b"go\n").await.expect("bytes");
+    let lost = tokio::time::timeout(Duration::from_secs(10), master.ended()).await;
     // The stopped one would never notice.
     kill(sshd.trim().parse().expect("a process id"), Signal::CONT);
     assert!(matches!(lost, Ok(SshError::Lost { .. })));
