@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     dispatch::{self, Machine},
@@ -27,6 +27,9 @@ const TRIALS: &str = include_str!("trials.nix");
 
 /// Where the expression lies on the client.
 const FILE: &str = "/etc/trials.nix";
+
+/// What no trial's `nix-build` takes.
+const HANGS: Duration = Duration::from_secs(180);
 
 /// Of each builder.
 const SLOTS: u32 = 2;
@@ -198,8 +201,17 @@ impl Building {
         })
     }
 
-    /// Waits for its end, whatever that is, and says how long it took.
+    /// Waits for its end, whatever that is, and says how long it took. One that
+    /// hangs ends with its host.
     pub(super) fn end(self) -> Result<(Output, Duration)> {
+        while !self.waiting.is_finished() {
+            ensure!(
+                self.started.elapsed() < HANGS,
+                "`nix-build` of `{}` hangs",
+                self.attribute
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
         let (output, ended) = self
             .waiting
             .join()

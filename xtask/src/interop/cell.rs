@@ -4,22 +4,20 @@
 use std::{
     fmt::{self, Display},
     path::Path,
-    process::Output,
 };
 
 use anyhow::{Context, Result};
 
+use super::attempt::{self, Attempt};
 use crate::{
     dispatch::{self, Machine, Scheme},
-    hosts::{command::User, host::Host, suite::Suite, team::Team},
-    run,
+    hosts::{command::User, suite::Suite, team::Team},
 };
 
 const CASES: &str = include_str!("cases.nix");
 
-/// Where the expression lies on the client.
-const FILE: &str = "/etc/interop.nix";
-
+/// What an ordinary user builds with success, each ended by a derivation that
+/// says so.
 const SUCCEEDING: [&str; 5] = [
     "input-addressed",
     "fixed-output",
@@ -93,20 +91,38 @@ impl Cell {
         !(old && self.trust == Trust::Untrusted)
     }
 
-    /// Builds everything and returns what went wrong. With a `musher` program
-    /// through that, else by stock remote building.
-    pub(super) fn check(
+    /// Builds everything and returns what went wrong, a line or more each. With
+    /// a `musher` program through that, else by stock remote building.
+    pub(super) fn check(&self, team: &Team, musher: Option<&Path>, nonce: &str) -> Vec<String> {
+        let attempt = match self.prepare(team, musher, nonce) {
+            Ok(attempt) => attempt,
+            Err(error) => return vec![format!("{error:#}")],
+        };
+        let mut outcomes: Vec<(&str, Result<()>)> = SUCCEEDING
+            .map(|case| (case, attempt.succeeding(case, User::Alice)))
+            .into();
+        outcomes.push(("rooted", attempt.succeeding("rooted", User::Root)));
+        outcomes.push(("attributed", attempt.attributed("attributed")));
+        outcomes.push(("failing", attempt.failing("failing")));
+        outcomes.push(("the store", attempt.verify()));
+        outcomes
+            .into_iter()
+            .filter_map(|(what, outcome)| Some(format!("{what}: {:#}", outcome.err()?)))
+            .collect()
+    }
+
+    fn prepare<'a>(
         &self,
-        team: &Team,
+        team: &'a Team,
         musher: Option<&Path>,
-        nonce: &str,
-    ) -> Result<Vec<String>> {
+        nonce: &'a str,
+    ) -> Result<Attempt<'a>> {
         let client = &team.client;
         let builder = team
             .builders
             .iter()
             .find(|host| host.suite() == self.builder)
-            .context("the team has a builder of each suite")?;
+            .context("the team has no builder of that suite")?;
         let machine = Machine {
             scheme: self.scheme,
             user: match self.trust {
@@ -119,117 +135,14 @@ impl Cell {
             Some(program) => dispatch::use_musher(client, program, &[machine])?,
             None => dispatch::use_stock(client, &[machine])?,
         }
-        client.write(FILE, CASES)?;
-        let attempt = Attempt {
+        client.write(attempt::FILE, CASES)?;
+        Ok(Attempt {
             client,
             builder,
             nonce,
             // Stock Nix does not look at the result of a builder that does not
             // trust it, and finds its output missing afterwards.
             tells_status: musher.is_some() || self.trust == Trust::Trusted,
-        };
-        let mut problems = Vec::new();
-        for case in SUCCEEDING {
-            problems.extend(
-                attempt
-                    .succeeding(case)?
-                    .map(|problem| format!("{case}: {problem}")),
-            );
-        }
-        problems.extend(
-            attempt
-                .failing()?
-                .map(|problem| format!("failing: {problem}")),
-        );
-        problems.extend(attempt.verify()?.map(|problem| format!("store: {problem}")));
-        Ok(problems)
-    }
-}
-
-/// What every case of a cell needs.
-struct Attempt<'a> {
-    client: &'a Host,
-    builder: &'a Host,
-    nonce: &'a str,
-    tells_status: bool,
-}
-
-impl Attempt<'_> {
-    /// Builds a case that is to succeed. `None` if all is as it should be.
-    fn succeeding(&self, case: &str) -> Result<Option<String>> {
-        let built = self.nix_build(case)?;
-        let said = format!("built {case} {}", self.nonce);
-        if !built.status.success() {
-            return Ok(Some(format!(
-                "nix-build failed\n{}",
-                run::both_streams(&built)
-            )));
-        }
-        if !String::from_utf8_lossy(&built.stderr).contains(&said) {
-            return Ok(Some(format!("no build log\n{}", run::both_streams(&built))));
-        }
-        let out = String::from_utf8_lossy(&built.stdout).trim().to_owned();
-        if self.client.read(&format!("{out}/result"))?.trim() != said {
-            return Ok(Some(format!("`{out}` holds something else")));
-        }
-        if !self.builder.path(&out).exists() {
-            return Ok(Some(format!("`{out}` was built elsewhere")));
-        }
-        self.logged(&out, &said)
-    }
-
-    /// Builds the case that is to fail, with its log and its exit status told.
-    fn failing(&self) -> Result<Option<String>> {
-        let built = self.nix_build("failing")?;
-        let told = String::from_utf8_lossy(&built.stderr).into_owned();
-        if built.status.success() {
-            return Ok(Some("nix-build succeeded".to_owned()));
-        }
-        let mut wanted = vec![
-            format!("first line of {}", self.nonce),
-            format!("last line of {}", self.nonce),
-        ];
-        if self.tells_status {
-            wanted.push("failed with exit code 3".to_owned());
-        }
-        for line in &wanted {
-            if !told.contains(line) {
-                return Ok(Some(format!("nix-build does not say `{line}`\n{told}")));
-            }
-        }
-        let derivation = run::output(&mut self.nix("nix-instantiate", "failing"))?;
-        self.logged(derivation.trim(), &wanted[0])
-    }
-
-    /// Whether the client's Nix has kept the log of what made `path`.
-    fn logged(&self, path: &str, said: &str) -> Result<Option<String>> {
-        let log = run::outcome(self.client.command(User::Alice, "nix").args(["log", path]))?;
-        let missing = !log.status.success() || !run::both_streams(&log).contains(said);
-        Ok(missing.then(|| format!("`nix log` lacks it\n{}", run::both_streams(&log))))
-    }
-
-    /// Whether the client's store is sound.
-    fn verify(&self) -> Result<Option<String>> {
-        let verified = run::outcome(
-            self.client
-                .command(User::Root, "nix-store")
-                .args(["--verify", "--check-contents"]),
-        )?;
-        let told = run::both_streams(&verified);
-        let complains = told.contains("error") || told.contains("warning");
-        Ok((complains || !verified.status.success()).then_some(told))
-    }
-
-    fn nix_build(&self, case: &str) -> Result<Output> {
-        run::outcome(self.nix("nix-build", case).arg("--no-out-link"))
-    }
-
-    fn nix(&self, program: &str, case: &str) -> std::process::Command {
-        let mut command = self.client.command(User::Alice, program);
-        command
-            .env("NIX_REMOTE", "daemon")
-            .args([FILE, "--attr", case, "--argstr", "nonce", self.nonce])
-            .args(["--argstr", "system", &dispatch::system()]);
-        command
+        })
     }
 }
