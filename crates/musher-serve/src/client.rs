@@ -83,15 +83,27 @@ impl NarAnswer {
         }
     }
 
+    /// Whether the client was promised a NAR, and can no longer be told that
+    /// there is none.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// It cannot be sent, or not to its end.
     pub(crate) fn fail(&self, client: &mut Client, error: &RemoteError) -> Result<(), ServeError> {
+        if self.begun {
+            return Err(self.cut(client, error));
+        }
         client.fail(error);
-        match self.begun {
-            true => Err(ServeError::NarCut {
-                path: self.path.clone(),
-                reason: error.message.to_string(),
-            }),
-            false => Ok(()),
+        Ok(())
+    }
+
+    /// It cannot be sent to its end: the session is over.
+    pub(crate) fn cut(&self, client: &mut Client, error: &RemoteError) -> ServeError {
+        client.fail(error);
+        ServeError::NarCut {
+            path: self.path.clone(),
+            reason: error.message.to_string(),
         }
     }
 }

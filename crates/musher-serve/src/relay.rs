@@ -63,10 +63,7 @@ impl Relay<'_> {
     /// Passes `request` on with its body, and the answer back.
     pub(crate) async fn pass(&mut self, request: Request) -> Result<(), RelayError> {
         let has_body = request.has_body();
-        if let Err(error) = self.home.request(request) {
-            self.client.fail(&home_error(error));
-            return Ok(());
-        }
+        self.home.request(request)?;
         let early = match has_body {
             true => self.body().await?,
             false => None,
@@ -99,8 +96,8 @@ impl Relay<'_> {
         Ok(outcome)
     }
 
-    /// Passes the NAR of a path in the home store on. Afterwards a nix-daemon
-    /// that failed hangs up.
+    /// Passes the NAR of a path in the home store on. A nix-daemon that has none
+    /// hangs up, so an error counts as one of the connection.
     pub(crate) async fn nar(
         &mut self,
         request: Request,
@@ -113,12 +110,22 @@ impl Relay<'_> {
                 Ok(ClientEvent::Nar(bytes)) => nar.send(self.client, &bytes).await?,
                 Ok(ClientEvent::Message(message)) => self.client.say([message]),
                 Ok(ClientEvent::Reply(_)) => return Ok(nar.end(self.client)?),
-                Ok(ClientEvent::Failed(error)) => return Ok(nar.fail(self.client, &error)?),
-                Ok(other @ (ClientEvent::Ready(_) | ClientEvent::Refused(_))) => {
-                    return Err(stray(&other).into());
+                Ok(ClientEvent::Failed(error)) => {
+                    return Err(self.no_nar(&nar, StoreError::Remote(error)));
                 }
-                Err(error) => return Ok(nar.fail(self.client, &home_error(error))?),
+                Ok(other @ (ClientEvent::Ready(_) | ClientEvent::Refused(_))) => {
+                    return Err(self.no_nar(&nar, stray(&other)));
+                }
+                Err(error) => return Err(self.no_nar(&nar, error)),
             }
+        }
+    }
+
+    fn no_nar(&mut self, nar: &NarAnswer, error: StoreError) -> RelayError {
+        if nar.has_begun() {
+            nar.cut(self.client, &home_error(error)).into()
+        } else {
+            error.into()
         }
     }
 

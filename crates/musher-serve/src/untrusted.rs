@@ -23,8 +23,10 @@ pub(crate) fn own_path(
             "you are not privileged to build input-addressed derivations",
         ));
     }
-    rebuild(store_dir, claimed, derivation)
-        .map_err(|problem| RemoteError::new(format!("derivation `{claimed}` is wrong: {problem}")))
+    rebuild(store_dir, claimed, derivation).map_err(|problem| {
+        let claimed = store_dir.render_path(claimed);
+        RemoteError::new(format!("derivation `{claimed}` is wrong: {problem}"))
+    })
 }
 
 fn is_input_addressed(output: &BasicOutput) -> bool {

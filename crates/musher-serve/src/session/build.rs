@@ -3,13 +3,13 @@
 
 use musher_api::coordinator as api;
 use musher_protocol::types::{BasicDerivation, BuildMode, Text};
-use musher_protocol::worker::Message;
+use musher_protocol::worker::{Message, Response};
 use nix_derivation::StorePath;
 use tokio::time::Instant;
 use tracing::info;
 
 use super::Session;
-use crate::coordinator::{Build, BuildOrder, CoordinatorError, News};
+use crate::coordinator::{Build, BuildOrder, Coordinator, CoordinatorError, News};
 use crate::error::{ServeError, coordinator_error};
 use crate::outputs::Finished;
 use crate::story::Story;
@@ -50,11 +50,9 @@ impl Session {
                 return Ok(());
             }
         };
-        info!(drv = %drv_path, machine = ended.machine, status = ?result.status, "build ended");
-        self.client
-            .reply(&musher_protocol::worker::Response::BuildResult(
-                result.clone(),
-            ));
+        let drv = build.order().drv_path();
+        info!(drv, machine = ended.machine, status = ?result.status, "build ended");
+        self.client.reply(&Response::BuildResult(result.clone()));
         // Of a failed build there is nothing to be kept.
         if result.status.is_success() {
             self.outputs.keep(Finished {
@@ -115,7 +113,7 @@ impl Session {
 }
 
 /// What a client is told while the coordinator does not answer.
-fn away(coordinator: &crate::coordinator::Coordinator) -> Message {
+fn away(coordinator: &Coordinator) -> Message {
     let socket = coordinator.socket().display();
     let text = match coordinator.was_reached() {
         true => format!("waiting for the coordinator at `{socket}` to come back\n"),

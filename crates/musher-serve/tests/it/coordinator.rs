@@ -1,0 +1,260 @@
+//! A coordinator on a real socket that hands each call to the test.
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures_util::Stream;
+use musher_api::coordinator as api;
+use musher_api::coordinator::build_event::Event;
+use musher_api::coordinator::coordinator_server::{Coordinator, CoordinatorServer};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tonic::{Request, Response, Status};
+
+use crate::host::Client;
+
+/// No test waits longer for anything.
+pub(crate) const BOUND: Duration = Duration::from_secs(20);
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// A call of `Build`, which the test answers.
+pub(crate) struct BuildCall {
+    pub(crate) request: api::BuildRequest,
+    events: mpsc::Sender<Result<api::BuildEvent, Status>>,
+}
+
+impl BuildCall {
+    pub(crate) async fn say(&self, event: Event) {
+        let event = api::BuildEvent { event: Some(event) };
+        self.events
+            .send(Ok(event))
+            .await
+            .expect("the session listens");
+    }
+
+    pub(crate) async fn starts(&self, machine: &str, attempt: u64) {
+        let machine = machine.to_owned();
+        self.say(Event::Started(api::Started { machine, attempt }))
+            .await;
+    }
+
+    pub(crate) async fn logs(&self, attempt: u64, offset: u64, bytes: &str) {
+        let bytes = bytes.to_owned().into_bytes().into();
+        self.say(Event::Log(api::Log {
+            attempt,
+            offset,
+            bytes,
+        }))
+        .await;
+    }
+
+    /// Refuses the build.
+    pub(crate) async fn refuse(&self, message: &str) {
+        let status = Status::invalid_argument(message);
+        self.events
+            .send(Err(status))
+            .await
+            .expect("the session listens");
+    }
+
+    /// Waits until the session lets go of the build.
+    pub(crate) async fn released(self) {
+        bounded(self.events.closed()).await;
+    }
+
+    pub(crate) fn is_released(&self) -> bool {
+        self.events.is_closed()
+    }
+}
+
+/// A call of `ReadNar`, which the test answers.
+pub(crate) struct NarCall {
+    pub(crate) request: api::ReadNarRequest,
+    chunks: mpsc::Sender<Result<api::NarChunk, Status>>,
+}
+
+impl NarCall {
+    pub(crate) async fn send(&self, bytes: &[u8]) {
+        let bytes = bytes.to_vec().into();
+        let chunk = api::NarChunk { bytes };
+        self.chunks
+            .send(Ok(chunk))
+            .await
+            .expect("the session listens");
+    }
+
+    /// Sends without waiting; returns whether there was room.
+    pub(crate) fn try_send(&self, bytes: &bytes::Bytes) -> bool {
+        let bytes = bytes.clone();
+        self.chunks.try_send(Ok(api::NarChunk { bytes })).is_ok()
+    }
+
+    pub(crate) async fn fail(&self, status: Status) {
+        self.chunks
+            .send(Err(status))
+            .await
+            .expect("the session listens");
+    }
+}
+
+/// What the session asks of the coordinator.
+pub(crate) enum Call {
+    Build(BuildCall),
+    Nar(NarCall),
+}
+
+struct Service {
+    calls: mpsc::UnboundedSender<Call>,
+}
+
+#[tonic::async_trait]
+impl Coordinator for Service {
+    type BuildStream = Answers<api::BuildEvent>;
+    type ReadNarStream = Answers<api::NarChunk>;
+
+    async fn build(
+        &self,
+        request: Request<api::BuildRequest>,
+    ) -> Result<Response<Self::BuildStream>, Status> {
+        let (events, stream) = mpsc::channel(1);
+        let request = request.into_inner();
+        let _ = self.calls.send(Call::Build(BuildCall { request, events }));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn read_nar(
+        &self,
+        request: Request<api::ReadNarRequest>,
+    ) -> Result<Response<Self::ReadNarStream>, Status> {
+        let (chunks, stream) = mpsc::channel(1);
+        let request = request.into_inner();
+        let _ = self.calls.send(Call::Nar(NarCall { request, chunks }));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn status(
+        &self,
+        _request: Request<api::StatusRequest>,
+    ) -> Result<Response<api::StatusReply>, Status> {
+        Err(Status::unimplemented("not asked by sessions"))
+    }
+
+    async fn explain(
+        &self,
+        _request: Request<api::ExplainRequest>,
+    ) -> Result<Response<api::ExplainReply>, Status> {
+        Err(Status::unimplemented("not asked by sessions"))
+    }
+
+    async fn drain(
+        &self,
+        _request: Request<api::DrainRequest>,
+    ) -> Result<Response<api::DrainReply>, Status> {
+        Err(Status::unimplemented("not asked by sessions"))
+    }
+
+    async fn reload(
+        &self,
+        _request: Request<api::ReloadRequest>,
+    ) -> Result<Response<api::ReloadReply>, Status> {
+        Err(Status::unimplemented("not asked by sessions"))
+    }
+}
+
+/// The coordinator. Its drop is as sudden as a `kill -9`.
+pub(crate) struct FakeCoordinator {
+    socket: PathBuf,
+    calls: mpsc::UnboundedReceiver<Call>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FakeCoordinator {
+    /// Listens on `socket`, from now on.
+    pub(crate) fn start(socket: &Path) -> Self {
+        let (call, calls) = mpsc::unbounded_channel();
+        let (stop, stopped) = oneshot::channel();
+        let listener = std::os::unix::net::UnixListener::bind(socket).expect("a free socket");
+        listener.set_nonblocking(true).expect("a socket");
+        let thread = std::thread::spawn(move || {
+            let runtime = runtime();
+            runtime.block_on(async {
+                let listener = UnixListener::from_std(listener).expect("a listener");
+                let service = CoordinatorServer::new(Service { calls: call });
+                let server = tonic::transport::Server::builder()
+                    .add_service(service)
+                    .serve_with_incoming(UnixListenerStream::new(listener));
+                tokio::select! {
+                    served = server => served.expect("a server"),
+                    _ = stopped => {}
+                }
+            });
+            // With the runtime all connections end, in the middle of whatever.
+        });
+        Self {
+            socket: socket.to_owned(),
+            calls,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// The next `Build`.
+    pub(crate) async fn build(&mut self) -> BuildCall {
+        match bounded(self.calls.recv()).await {
+            Some(Call::Build(call)) => call,
+            _ => panic!("the session asks for something else than a build"),
+        }
+    }
+
+    /// The next `ReadNar`, which `client` has asked for.
+    pub(crate) async fn nar_while(&mut self, client: &mut Client) -> NarCall {
+        tokio::select! {
+            call = self.nar() => call,
+            event = client.connection.event() => panic!("answered: {event:?}"),
+        }
+    }
+
+    /// The next `Build`, which `client` has asked for.
+    pub(crate) async fn build_while(&mut self, client: &mut Client) -> BuildCall {
+        tokio::select! {
+            call = self.build() => call,
+            event = client.connection.event() => panic!("answered: {event:?}"),
+        }
+    }
+
+    /// The next `ReadNar`.
+    pub(crate) async fn nar(&mut self) -> NarCall {
+        match bounded(self.calls.recv()).await {
+            Some(Call::Nar(call)) => call,
+            _ => panic!("the session asks for something else than a NAR"),
+        }
+    }
+}
+
+impl Drop for FakeCoordinator {
+    fn drop(&mut self) {
+        let _ = self.stop.take().map(|stop| stop.send(()));
+        let _ = self.thread.take().map(JoinHandle::join);
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+/// A runtime for one thread.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+/// What `work` comes to, which must not take for ever.
+pub(crate) async fn bounded<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(BOUND, work)
+        .await
+        .expect("within the bound")
+}

@@ -1,0 +1,9 @@
+//! Sessions as a client meets them: a real nix-daemon at home, a coordinator
+//! that says what the test wants, and a client that speaks the protocol.
+
+mod builds;
+mod coordinator;
+mod host;
+mod outputs;
+mod pass_through;
+mod values;
