@@ -45,4 +45,5 @@ Exit codes:
   1  the work itself failed: a build, a machine's test
   2  a mistake in the command line, a file or a request
   3  the surroundings failed: disk, network, a daemon that is not there
-  4  a bug in musher";
+  4  a bug in musher
+  130, 143  stopped by Ctrl-C, by SIGTERM";

@@ -2,8 +2,13 @@
 //! documentation is its help) and a `run`, and here its module, variant and arm.
 
 mod daemon;
+mod doctor;
 mod machine;
+mod reload;
+mod serve;
 mod setup;
+mod status;
+mod store;
 
 use clap::Subcommand;
 
@@ -16,7 +21,12 @@ use crate::outcome::Outcome;
 pub(crate) enum Command {
     Daemon(daemon::DaemonArgs),
     Machine(machine::MachineArgs),
+    Serve(serve::ServeArgs),
     Setup(setup::SetupArgs),
+    Doctor(doctor::DoctorArgs),
+    Status(status::StatusArgs),
+    Reload(reload::ReloadArgs),
+    Store(store::StoreArgs),
 }
 
 impl Command {
@@ -24,7 +34,12 @@ impl Command {
         match self {
             Self::Daemon(args) => args.run(context),
             Self::Machine(args) => args.run(context),
+            Self::Serve(args) => args.run(context),
             Self::Setup(args) => args.run(context),
+            Self::Doctor(args) => args.run(context),
+            Self::Status(args) => args.run(context),
+            Self::Reload(args) => args.run(context),
+            Self::Store(args) => args.run(context),
         }
     }
 

@@ -25,6 +25,8 @@ enum Fault {
     User,
     /// Disk, network or another program failed; another time it may work.
     Environment,
+    /// A signal asked to stop: its number.
+    Interrupted(u8),
     /// Nobody is reading standard output any more, so there is nothing to say.
     OutputClosed,
 }
@@ -49,6 +51,11 @@ impl Failure {
         }
     }
 
+    /// A signal that asked to stop, by its number.
+    pub(crate) fn interrupted(signal: u8) -> Self {
+        Self::new(Fault::Interrupted(signal), "interrupted")
+    }
+
     fn new(fault: Fault, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             fault,
@@ -57,7 +64,8 @@ impl Failure {
         }
     }
 
-    fn of(is_users: bool, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    /// A mistake of the user's, or else a failure of what is around.
+    pub(crate) fn of(is_users: bool, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         if is_users {
             Self::user(error)
         } else {
@@ -76,12 +84,14 @@ impl Failure {
         match self.fault {
             Fault::User => ExitCode::from(2),
             Fault::Environment | Fault::OutputClosed => ExitCode::from(3),
+            // As a shell has it.
+            Fault::Interrupted(signal) => ExitCode::from(128 + signal),
         }
     }
 
     /// Whether the user should hear of it.
     pub(crate) fn is_worth_telling(&self) -> bool {
-        self.fault != Fault::OutputClosed
+        !matches!(self.fault, Fault::OutputClosed | Fault::Interrupted(_))
     }
 
     /// The error's text, then those of its causes.

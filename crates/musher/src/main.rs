@@ -1,13 +1,17 @@
 //! The one binary. Commands are thin: they read the configuration, ask a
 //! library, and show what came of it.
 
+mod check;
 mod cli;
 mod commands;
 mod context;
+mod coordinator;
 mod failure;
 mod logging;
 mod outcome;
 mod places;
+mod remotes;
+mod runtime;
 mod ui;
 
 use std::panic;

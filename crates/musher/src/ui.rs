@@ -2,6 +2,9 @@
 //! standard error, colours only on a terminal and never the only sign.
 
 mod diff;
+mod fields;
+mod progress;
+pub(crate) mod quantity;
 mod table;
 
 use std::env;
@@ -11,6 +14,8 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
+pub(crate) use fields::Fields;
+pub(crate) use progress::Progress;
 pub(crate) use table::Table;
 
 /// How to speak to the user.
@@ -62,6 +67,11 @@ impl Ui {
         } else {
             self.text(diff)
         }
+    }
+
+    /// Shows how work goes on, from now until it is dropped.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress::new()
     }
 
     /// Says something by the way.

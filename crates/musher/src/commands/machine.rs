@@ -1,9 +1,12 @@
 //! `musher machine …`
 
+mod drain;
 mod import;
 mod list;
+mod lookup;
 mod record;
 mod show;
+mod test;
 
 use clap::{Args, Subcommand};
 
@@ -22,6 +25,9 @@ pub(crate) struct MachineArgs {
 enum MachineCommand {
     List(list::ListArgs),
     Show(show::ShowArgs),
+    Test(test::TestArgs),
+    Drain(drain::DrainArgs),
+    Resume(drain::ResumeArgs),
     Import(import::ImportArgs),
 }
 
@@ -30,6 +36,9 @@ impl MachineArgs {
         match self.command {
             MachineCommand::List(args) => args.run(context),
             MachineCommand::Show(args) => args.run(context),
+            MachineCommand::Test(args) => args.run(context),
+            MachineCommand::Drain(args) => args.run(context),
+            MachineCommand::Resume(args) => args.run(context),
             MachineCommand::Import(args) => args.run(context),
         }
     }

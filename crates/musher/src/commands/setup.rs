@@ -25,6 +25,13 @@ pub(crate) struct SetupArgs {
     /// Put them there, after showing the difference
     #[arg(long)]
     write: bool,
+    #[command(flatten)]
+    places: SetupPlaces,
+}
+
+/// The files of Nix, and the program that they shall lead to.
+#[derive(Debug, Args)]
+pub(super) struct SetupPlaces {
     /// Nix's configuration [default: nix.conf in Nix's usual directory]
     #[arg(long, value_name = "FILE")]
     nix_conf: Option<PathBuf>,
@@ -64,7 +71,7 @@ struct FileRecord<'a> {
 
 impl SetupArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
-        let plan = self.plan(context)?;
+        let plan = self.places.plan(context)?;
         let ui = &context.ui;
         match (self.write, ui.json) {
             (false, false) => show(ui, &plan)?,
@@ -82,8 +89,11 @@ impl SetupArgs {
         }
         Ok(Outcome::Done)
     }
+}
 
-    fn plan(&self, context: &Context) -> Result<SetupPlan, Failure> {
+impl SetupPlaces {
+    /// What would have to be changed.
+    pub(super) fn plan(&self, context: &Context) -> Result<SetupPlan, Failure> {
         let config = context.config()?;
         let nix_conf = match &self.nix_conf {
             Some(path) => absolute(path)?,

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::lookup::machine;
 use super::record::MachineRecord;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -14,21 +15,10 @@ pub(crate) struct ShowArgs {
     name: String,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("no machine is called `{name}`")]
-struct UnknownMachine {
-    name: String,
-}
-
 impl ShowArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
         let config = context.config()?;
-        let Some(machine) = config.machine(&self.name) else {
-            let names: Vec<_> = config.machines().iter().map(|m| m.name.as_str()).collect();
-            let help = (!names.is_empty()).then(|| format!("there are: {}", names.join(", ")));
-            return Err(Failure::user(UnknownMachine { name: self.name }).help(help));
-        };
-        let record = MachineRecord::from(machine);
+        let record = MachineRecord::from(machine(&config, &self.name)?);
         if context.ui.json {
             context.ui.json(&record)?;
         } else {

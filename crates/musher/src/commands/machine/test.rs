@@ -1,0 +1,120 @@
+//! `musher machine test`
+
+mod build;
+mod peer;
+mod report;
+mod sample;
+mod trial;
+mod versions;
+
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::future::join_all;
+use musher_coordinator::config::{Config, Machine};
+use tokio::sync::{Semaphore, mpsc};
+
+use self::report::Report;
+use self::trial::Trial;
+use super::lookup::machine;
+use crate::check::Check;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::outcome::Outcome;
+use crate::remotes::{ConnectArgs, Remotes, with_remotes};
+use crate::ui::Ui;
+
+/// As long as the longest name of a step.
+const STEP_WIDTH: usize = "round trip".len();
+
+/// Try machines out: connect, copy a path there and back, and build a little
+///
+/// Says what was measured: the time to connect, the round trip, versions, trust,
+/// the rates of copying, and the time of a trivial build. What is copied and
+/// built there (some 4 MiB) is garbage afterwards, which Nix collects in time.
+/// The exit code is 1 if a machine fails.
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// The machines
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    names: Vec<String>,
+    /// Every machine of the configuration
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+    /// How long each step may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 60,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+impl TestArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        let config = context.config()?;
+        let machines = self.machines(&config)?;
+        let reports = with_remotes(context, &self.connect, async |remotes| {
+            Ok(self.test(context.ui, remotes, &machines).await)
+        })?;
+        if context.ui.json {
+            context.ui.json(&reports)?;
+        }
+        if reports.is_empty() {
+            context.ui.note("no machine is defined");
+        }
+        Ok(Outcome::of(reports.iter().all(|report| report.passed)))
+    }
+
+    fn machines<'a>(&self, config: &'a Config) -> Result<Vec<&'a Machine>, Failure> {
+        if self.all {
+            return Ok(config.machines().iter().collect());
+        }
+        self.names
+            .iter()
+            .map(|name| machine(config, name))
+            .collect()
+    }
+
+    /// Tests all at once, and tells of one after the other.
+    async fn test(&self, ui: Ui, remotes: &Remotes, machines: &[&Machine]) -> Vec<Report> {
+        let here = versions::nix_of_this_host().await;
+        // One copy at a time, or they would measure each other.
+        let copying = Semaphore::new(1);
+        let limit = Duration::from_secs(self.timeout);
+        let width = machines.iter().map(|m| m.name.as_str().len()).max();
+        let width = width.unwrap_or(0);
+
+        let mut trials = Vec::new();
+        let mut stories = Vec::new();
+        for machine in machines {
+            let (tell, story) = mpsc::unbounded_channel();
+            let trial = Trial {
+                machine,
+                remotes,
+                copying: &copying,
+                limit,
+                nix_here: here.as_deref(),
+            };
+            trials.push(trial.run(tell));
+            stories.push((machine.name.as_str(), story));
+        }
+        let (reports, ()) = tokio::join!(join_all(trials), tell(ui, stories, width));
+        reports
+    }
+}
+
+/// Prints each machine's steps as they come, machine by machine.
+async fn tell(ui: Ui, stories: Vec<(&str, mpsc::UnboundedReceiver<Check>)>, width: usize) {
+    for (name, mut steps) in stories {
+        while let Some(step) = steps.recv().await {
+            // A reader who has gone does not stop the test: it has an exit code.
+            if !ui.json
+                && ui
+                    .text(&step.text(&format!("{name:width$}  "), STEP_WIDTH))
+                    .is_err()
+            {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! A build that does next to nothing, asked for as the coordinator asks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use musher_protocol::serve::{self, BuildOptions};
+use musher_protocol::types::{
+    BasicDerivation, BasicOutput, BuildMode, BuildResult, BuildStatus, NarHash,
+};
+use musher_protocol::worker::{self, Field, Message, ResultKind, Trust};
+use musher_store::{ServeConnection, StoreError, WorkerConnection};
+use nix_archive::nar::hash_regular;
+use nix_derivation::{DerivationBuilder, DerivedPath, StoreDir, StorePath, ValidatedDerivation};
+
+use super::peer::{Peer, Program};
+use super::sample::{Sample, SampleError};
+
+/// The build program. What a derivation brings along would have to be copied
+/// first; this is what most sandboxes have.
+const SHELL: &str = "/bin/sh";
+
+/// How long to wait for the last lines of a log once a build's end is known.
+const LAST_LINES: Duration = Duration::from_millis(100);
+
+/// A derivation that nobody has built before.
+pub(super) struct Trivial {
+    derivation: ValidatedDerivation,
+    out: StorePath,
+    /// The hash of what it makes.
+    expected: NarHash,
+}
+
+/// Why a trivial build came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BuildError {
+    #[error("cannot make a derivation to build")]
+    Derivation(#[source] nix_derivation::Error),
+    #[error("cannot send the derivation")]
+    Sample(#[source] SampleError),
+    #[error("cannot have it built")]
+    Store(#[source] StoreError),
+    /// The sandbox has no shell, so that this build cannot run.
+    #[error("there is no `{SHELL}` to build with")]
+    NoShell,
+    #[error("the build failed: {error}")]
+    Failed { error: String, log: Vec<String> },
+    #[error("the build succeeded, but its output is not valid there")]
+    NoOutput,
+    #[error("the build's output is not what it made")]
+    OtherOutput,
+}
+
+impl BuildError {
+    /// Advice the user can act on, if there is any.
+    pub(super) fn help(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => error.help(),
+            Self::Failed { log, .. } if !log.is_empty() => {
+                Some(format!("its log ends with\n{}", log.join("\n")))
+            }
+            Self::NoShell => Some(format!(
+                "derivations that bring their own shell, as those of nixpkgs do, build all the \
+                 same; `sandbox-paths = {SHELL}=FILE` in the nix.conf there gives the others one \
+                 (a static one, like busybox)"
+            )),
+            Self::Failed { .. }
+            | Self::Derivation(_)
+            | Self::Sample(_)
+            | Self::NoOutput
+            | Self::OtherOutput => None,
+        }
+    }
+}
+
+/// How a build ended, and what it said.
+struct Ended {
+    result: BuildResult,
+    log: Vec<String>,
+}
+
+impl Trivial {
+    /// A derivation for `system` with a number in it.
+    pub(super) fn new(store_dir: &StoreDir, system: &str) -> Result<Self, BuildError> {
+        let number: u128 = rand::random();
+        let content = format!("{number:032x}");
+        let name = "musher-test-build";
+        let derivation = DerivationBuilder::new_in_store(store_dir.clone(), name, system, SHELL)
+            .input_addressed_output("out")
+            .argument("-c")
+            // Only what the shell itself can do: there is nothing else.
+            .argument(format!("echo {content} > $out"))
+            .build()
+            .map_err(BuildError::Derivation)?;
+        let out = derivation.resolved_outputs().remove("out");
+        let Some(out) = out.and_then(|out| out.path) else {
+            unreachable!("bug: an input-addressed output has no path");
+        };
+        let hash = hash_regular(format!("{content}\n").as_bytes(), false);
+        Ok(Self {
+            derivation,
+            out,
+            expected: NarHash(hash.sha256),
+        })
+    }
+
+    /// Has it built, and looks at what came of it.
+    pub(super) async fn build(&self, peer: &Peer, trust: Option<Trust>) -> Result<(), BuildError> {
+        let store = peer.store();
+        if trust == Some(Trust::NotTrusted) {
+            // A stranger's word is not enough there: the derivation itself is.
+            let drv = self.derivation.to_aterm_bytes();
+            let name = self.derivation.drv_path().name().to_owned();
+            let drv = Sample::text(store.store_dir(), &name, &drv).map_err(BuildError::Sample)?;
+            let sent = store.import(std::slice::from_ref(&drv.info), &drv).await;
+            sent.map_err(BuildError::Store)?;
+        }
+        let ended = match &peer.program {
+            Program::Worker(store) => match store.connection().await {
+                Ok(connection) => self.on_worker(connection, trust).await,
+                Err(error) => Err(error),
+            },
+            Program::Serve { store, .. } => match store.connection().await {
+                Ok(connection) => self.on_serve(connection, trust).await,
+                Err(error) => Err(error),
+            },
+        };
+        judge(ended.map_err(BuildError::Store)?)?;
+        let infos = store.path_infos(std::slice::from_ref(&self.out)).await;
+        match infos.map_err(BuildError::Store)?.first() {
+            None => Err(BuildError::NoOutput),
+            Some(info) if info.nar_hash != self.expected => Err(BuildError::OtherOutput),
+            Some(_) => Ok(()),
+        }
+    }
+
+    async fn on_worker(
+        &self,
+        mut connection: WorkerConnection,
+        trust: Option<Trust>,
+    ) -> Result<Ended, StoreError> {
+        let mut log = Vec::new();
+        let mut hear = |message: Message| {
+            if let Message::Result { kind, fields, .. } = &message
+                && *kind == ResultKind::BUILD_LOG_LINE
+                && let Some(Field::Text(line)) = fields.first()
+            {
+                log.push(line.to_string());
+            }
+        };
+        let mode = BuildMode::Normal;
+        let request = match trust {
+            Some(Trust::NotTrusted) => worker::Request::BuildPathsWithResults {
+                paths: vec![self.all_outputs()],
+                mode,
+            },
+            Some(Trust::Trusted) | None => worker::Request::BuildDerivation {
+                drv_path: self.derivation.drv_path(),
+                derivation: self.basic(),
+                mode,
+            },
+        };
+        let result = match connection.call(request, &mut hear).await? {
+            worker::Response::BuildResult(result) => result,
+            worker::Response::KeyedBuildResults(mut results) if results.len() == 1 => {
+                results.remove(0).1
+            }
+            other => return Err(unexpected(&other)),
+        };
+        Ok(Ended { result, log })
+    }
+
+    async fn on_serve(
+        &self,
+        mut connection: ServeConnection,
+        trust: Option<Trust>,
+    ) -> Result<Ended, StoreError> {
+        let options = BuildOptions::default();
+        let request = match trust {
+            Some(Trust::NotTrusted) => serve::Request::BuildPaths {
+                paths: vec![
+                    self.all_outputs()
+                        .render_legacy(self.derivation.store_dir()),
+                ],
+                options,
+            },
+            Some(Trust::Trusted) | None => serve::Request::BuildDerivation {
+                drv_path: self.derivation.drv_path(),
+                derivation: self.basic(),
+                options,
+            },
+        };
+        let result = match connection.call(&request).await? {
+            serve::Response::Built(result) => result,
+            serve::Response::PathsBuilt(Ok(())) => BuildResult::new(BuildStatus::Built, ""),
+            serve::Response::PathsBuilt(Err(failure)) => {
+                BuildResult::new(BuildStatus::MiscFailure, failure.message)
+            }
+            other => return Err(unexpected(&other)),
+        };
+        let mut log = Vec::new();
+        if let (false, Some(stderr)) = (result.status.is_success(), connection.peer().stderr()) {
+            // It goes on; what it has said by then is enough.
+            let _ = tokio::time::timeout(LAST_LINES, stderr.ended()).await;
+            log = stderr.tail();
+        }
+        Ok(Ended { result, log })
+    }
+
+    /// `drv^*`.
+    fn all_outputs(&self) -> DerivedPath {
+        let store_dir = self.derivation.store_dir();
+        let text = format!("{}!*", store_dir.render_path(&self.derivation.drv_path()));
+        match DerivedPath::parse_legacy_in(store_dir, &text) {
+            Ok(path) => path,
+            Err(error) => unreachable!("bug: `{text}` is no derived path: {error}"),
+        }
+    }
+
+    fn basic(&self) -> BasicDerivation {
+        let out = BasicOutput {
+            path: Some(self.out.clone()),
+            hash_algo: String::new(),
+            hash: String::new(),
+        };
+        BasicDerivation {
+            outputs: BTreeMap::from([("out".to_owned(), out)]),
+            input_sources: BTreeSet::new(),
+            system: self.derivation.system().to_owned(),
+            builder: self.derivation.builder().to_owned(),
+            args: self.derivation.arguments().to_vec(),
+            env: self.derivation.environment().clone(),
+        }
+    }
+}
+
+fn unexpected(found: &dyn std::fmt::Debug) -> StoreError {
+    StoreError::Unexpected {
+        expected: "a build result",
+        found: format!("{found:?}"),
+    }
+}
+
+/// Tells a build that could not run here from one that failed.
+fn judge(ended: Ended) -> Result<(), BuildError> {
+    const KEPT: usize = 5;
+    if ended.result.status.is_success() {
+        return Ok(());
+    }
+    let error = ended.result.error.to_string();
+    // As Nix puts it, from 2.3 to today.
+    let no_shell = format!("executing '{SHELL}': No such file or directory");
+    if error.contains(&no_shell) || ended.log.iter().any(|line| line.contains(&no_shell)) {
+        return Err(BuildError::NoShell);
+    }
+    let mut log = ended.log;
+    log.drain(..log.len().saturating_sub(KEPT));
+    Err(BuildError::Failed { error, log })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(error: &str, log: &[&str]) -> Result<(), BuildError> {
+        judge(Ended {
+            result: BuildResult::new(BuildStatus::PermanentFailure, error),
+            log: log.iter().map(|&line| line.to_owned()).collect(),
+        })
+    }
+
+    #[test]
+    fn a_missing_shell_is_told_apart() {
+        let words = "while setting up: executing '/bin/sh': No such file or directory";
+        assert!(matches!(judged(words, &[]), Err(BuildError::NoShell)));
+        let failed = judged("builder failed", &["x", words]);
+        assert!(matches!(failed, Err(BuildError::NoShell)));
+        let other = judged("builder failed", &["a", "b", "c", "d", "e", "f"]);
+        let help = other.expect_err("a failure").help();
+        assert_eq!(help.as_deref(), Some("its log ends with\nb\nc\nd\ne\nf"));
+    }
+}

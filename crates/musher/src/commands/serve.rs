@@ -1,0 +1,99 @@
+//! `musher serve`
+
+use std::env;
+
+use clap::Args;
+use musher_coordinator::DaemonPlaces;
+use musher_protocol::worker::Trust;
+use musher_serve::{Input, Output, Protocol, ServeError, SessionConfig, served_protocol};
+use musher_store::{OpenError, open_here};
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::outcome::Outcome;
+
+/// Serve one Nix client on standard input and output
+///
+/// Stock Nix starts it for each build, by the builders file that `musher setup`
+/// writes. As a forced command in `authorized_keys` it serves what the client
+/// wanted to run, if that was Nix's, and trusts nobody.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Speak over standard input and output; there is no other way
+    #[arg(long)]
+    stdio: bool,
+    /// The capability class that the client counts this build for
+    #[arg(long, value_name = "NAME")]
+    class: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("`musher serve` needs `--stdio`")]
+struct NoStdio;
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot prepare the session")]
+struct NoSession {
+    source: std::io::Error,
+}
+
+impl ServeArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        let forced = env::var("SSH_ORIGINAL_COMMAND").ok();
+        let protocol = match &forced {
+            Some(command) => served_protocol(command).map_err(|error| {
+                let help = error.help();
+                Failure::user(error).help(help)
+            })?,
+            None if self.stdio => Protocol::Worker,
+            None => {
+                let help = "it is for Nix to start; `musher setup` makes Nix do so".to_owned();
+                return Err(Failure::user(NoStdio).help(help));
+            }
+        };
+        tracing::debug!(class = self.class, ?protocol, "session begins");
+        let settings = context.config()?.settings;
+        let config = SessionConfig {
+            control_socket: DaemonPlaces::control_socket(&context.places.run),
+            home: open_here(&settings.home_store, settings.connect_timeout)?,
+            // A key alone makes nobody trusted.
+            trust: forced.is_some().then_some(Trust::NotTrusted),
+            remote: env::var_os("SSH_CONNECTION").is_some(),
+        };
+        let io = |source| Failure::environment(NoSession { source });
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(io)?;
+        let served = runtime.block_on(async {
+            let (input, output) = (Input::stdin().map_err(io)?, Output::stdout().map_err(io)?);
+            let mut terminate = signal(SignalKind::terminate()).map_err(io)?;
+            let mut interrupt = signal(SignalKind::interrupt()).map_err(io)?;
+            let mut hangup = signal(SignalKind::hangup()).map_err(io)?;
+            tokio::select! {
+                served = musher_serve::run(config, protocol, input, output) => Ok(served?),
+                _ = terminate.recv() => Ok(()),
+                _ = interrupt.recv() => Ok(()),
+                _ = hangup.recv() => Ok(()),
+            }
+        });
+        // A thread may still wait for the client; it has nothing more to say.
+        runtime.shutdown_background();
+        served.map(|()| Outcome::Done)
+    }
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        let help = error.help();
+        Self::environment(error).help(help)
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self::user(error)
+    }
+}
