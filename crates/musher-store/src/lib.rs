@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use connector::{Connector, Way};
 pub use error::StoreError;
 pub use nar_file::read_nar_file;
-pub use open::{OpenError, SshParts, auto_store, open_store, ssh_parts};
+pub use open::{OpenError, SshParts, open_here, open_store, ssh_parts};
 pub use order::references_first;
 pub use serve_connection::ServeConnection;
 pub use serve_store::{ServeStore, send, taken};

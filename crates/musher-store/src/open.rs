@@ -19,6 +19,12 @@ use crate::worker_store::WorkerStore;
 /// Why a store URL leads to no store.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The store is on another host.
+    #[error("the store `{url}` is not on this host")]
+    Elsewhere {
+        /// Its URL.
+        url: String,
+    },
     /// The store directory is none.
     #[error("bad store directory `{dir}`")]
     StoreDir {
@@ -71,9 +77,23 @@ pub fn open_store(url: &StoreUrl, ssh: &SshOptions) -> Result<Arc<dyn Store>, Op
                 SshProtocol::Serve => Arc::new(ServeStore::new(parts.connector, parts.store_dir)),
             })
         }
-        StoreUrl::Daemon(daemon) => Ok(Arc::new(daemon_store(daemon, timeout)?)),
-        StoreUrl::Auto(params) => Ok(Arc::new(auto_store(params, timeout)?)),
-        StoreUrl::Local(params) => Ok(Arc::new(program_store(params, timeout)?)),
+        StoreUrl::Daemon(_) | StoreUrl::Auto(_) | StoreUrl::Local(_) => {
+            Ok(Arc::new(open_here(url, timeout)?))
+        }
+    }
+}
+
+/// The store at `url`, which must be on this host. Nothing is connected before
+/// it is asked something; a daemon that does not answer within `timeout` is
+/// given up.
+pub fn open_here(url: &StoreUrl, timeout: Duration) -> Result<WorkerStore, OpenError> {
+    match url {
+        StoreUrl::Ssh(_) => Err(OpenError::Elsewhere {
+            url: url.to_string(),
+        }),
+        StoreUrl::Daemon(daemon) => daemon_store(daemon, timeout),
+        StoreUrl::Auto(params) => auto_store(params, timeout),
+        StoreUrl::Local(params) => program_store(params, timeout),
     }
 }
 
@@ -85,7 +105,7 @@ fn daemon_store(daemon: &DaemonStore, timeout: Duration) -> Result<WorkerStore, 
 
 /// The store of the daemon that listens at the usual place; where none does,
 /// of one that we start.
-pub fn auto_store(params: &LocalParams, timeout: Duration) -> Result<WorkerStore, OpenError> {
+fn auto_store(params: &LocalParams, timeout: Duration) -> Result<WorkerStore, OpenError> {
     let socket = PathBuf::from(DEFAULT_DAEMON_SOCKET);
     match params.root.is_none() && socket.exists() {
         true => on_this_host(Way::Socket(socket), params, timeout),
