@@ -1,6 +1,9 @@
 //! One try of a build on one machine, under its limits. Knows neither the
 //! scheduler nor any protocol.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;

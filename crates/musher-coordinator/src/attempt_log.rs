@@ -103,6 +103,12 @@ impl Drop for LogWriter {
 }
 
 impl AttemptLog {
+    /// Bytes written so far.
+    #[cfg(test)]
+    pub(crate) fn length(&self) -> u64 {
+        self.extent.borrow().length
+    }
+
     /// Bytes from `offset` on, as many as are there up to 64 KiB; none once the
     /// log is complete and ends there. Waits for the first one. They end where a
     /// line ends, unless it is longer than that.

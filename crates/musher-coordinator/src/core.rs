@@ -6,6 +6,8 @@ mod attempts;
 mod command;
 mod machine;
 mod record;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};

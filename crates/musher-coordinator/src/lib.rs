@@ -17,6 +17,8 @@ mod known_paths;
 mod rpc;
 pub mod setup;
 mod supervisor;
+#[cfg(test)]
+mod testing;
 
 use std::error::Error;
 

@@ -36,14 +36,12 @@ pub(super) async fn read_nar(
         None => {
             let machine = MachineId::from(request.machine.as_str());
             let reader = |reply| Command::Reader { machine, reply };
-            let builder = service
-                .core
-                .ask(reader)
-                .await
-                .map_err(gone)?
-                .ok_or_else(|| {
-                    Status::not_found(format!("no machine is called `{}`", request.machine))
-                })?;
+            let builder = service.core.ask(reader).await.map_err(gone)?;
+            let Some(builder) = builder else {
+                unreadable(&service.core, &path).await;
+                let text = format!("no machine is called `{}`", request.machine);
+                return Err(Status::not_found(text));
+            };
             match builder.read_nar(&path).await {
                 Ok(nar) => nar,
                 Err(error) => return Err(lost(&service.core, &path, &error).await),
@@ -54,9 +52,13 @@ pub(super) async fn read_nar(
 }
 
 /// Takes note that `path` cannot be read, so that it can be built again.
-async fn lost(core: &CoreHandle, path: &StorePath, error: &StoreError) -> Status {
+async fn unreadable(core: &CoreHandle, path: &StorePath) {
     let path = path.clone();
     core.send(Command::Unreadable { path }).await;
+}
+
+async fn lost(core: &CoreHandle, path: &StorePath, error: &StoreError) -> Status {
+    unreadable(core, path).await;
     Status::unavailable(crate::error_text(error))
 }
 
