@@ -37,8 +37,8 @@ impl Home {
     /// The connection, made if there is none.
     pub(crate) async fn connection(&mut self) -> Result<&mut WorkerConnection, StoreError> {
         let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
+            Some(connection) if !connection.is_spent() => connection,
+            Some(_) | None => self.connect().await?,
         };
         Ok(self.connection.insert(connection))
     }

@@ -47,6 +47,7 @@ pub struct WorkerConnection {
     wire: Wire<ClientSession>,
     negotiated: Negotiated,
     opened: Instant,
+    spent: bool,
 }
 
 impl Opened for WorkerConnection {
@@ -70,6 +71,7 @@ impl WorkerConnection {
                         wire,
                         negotiated,
                         opened: Instant::now(),
+                        spent: false,
                     });
                 }
                 ClientEvent::Message(_) => {}
@@ -91,7 +93,13 @@ impl WorkerConnection {
     /// Whether nothing is being said: the connection can be used for
     /// something else.
     pub fn is_idle(&mut self) -> bool {
-        self.wire.session.in_flight() == 0 && self.wire.is_flushed()
+        !self.spent && self.wire.session.in_flight() == 0 && self.wire.is_flushed()
+    }
+
+    /// Whether the daemon is about to hang up, so that nothing more can be
+    /// asked.
+    pub fn is_spent(&self) -> bool {
+        self.spent
     }
 
     /// Queues a request. It is written while events are awaited.
@@ -152,7 +160,8 @@ impl WorkerConnection {
 
     /// Whether the daemon trusts us. Before 1.35 it does not say; then it is
     /// asked to repair nothing, which it refuses to strangers and which
-    /// otherwise does nothing.
+    /// otherwise does nothing. It hangs up on strangers then, since it refuses
+    /// before it is ready for errors: see [`Self::is_spent`].
     pub async fn trust(&mut self) -> Result<Trust, StoreError> {
         if let Some(trust) = self.negotiated.trust {
             return Ok(trust);
@@ -162,7 +171,10 @@ impl WorkerConnection {
         self.request(Request::BuildPaths { paths, mode })?;
         match self.outcome(&mut deaf).await? {
             Ok(_) => Ok(Trust::Trusted),
-            Err(_) => Ok(Trust::NotTrusted),
+            Err(_) => {
+                self.spent = true;
+                Ok(Trust::NotTrusted)
+            }
         }
     }
 }

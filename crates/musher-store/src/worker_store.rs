@@ -57,6 +57,16 @@ impl WorkerStore {
             .await
     }
 
+    /// Whether the daemon trusts us, and an open connection.
+    pub async fn trust(&self) -> Result<(Trust, WorkerConnection), StoreError> {
+        let mut connection = self.connection().await?;
+        let trust = connection.trust().await?;
+        if connection.is_spent() {
+            connection = self.open().await?;
+        }
+        Ok((trust, connection))
+    }
+
     /// Gives a connection back for later use; drops it if it is in the middle
     /// of something.
     pub fn give_back(&self, mut connection: WorkerConnection) {
@@ -107,8 +117,7 @@ impl Store for WorkerStore {
     }
 
     async fn ping(&self) -> Result<StoreInfo, StoreError> {
-        let mut connection = self.connection().await?;
-        let trust = connection.trust().await?;
+        let (trust, mut connection) = self.trust().await?;
         let asked = Instant::now();
         connection
             .call(
@@ -179,8 +188,8 @@ impl Store for WorkerStore {
         if infos.is_empty() {
             return Ok(());
         }
-        let mut connection = self.connection().await?;
-        let trusted = connection.trust().await? == Trust::Trusted;
+        let (trust, mut connection) = self.trust().await?;
+        let trusted = trust == Trust::Trusted;
         let answers = upload(&mut connection, infos, source, trusted).await?;
         for _ in 0..answers {
             connection.answer(&mut deaf).await?;

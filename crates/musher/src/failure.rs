@@ -9,6 +9,7 @@ use musher_coordinator::config::{ConfigError, ImportError};
 use musher_coordinator::setup::{EntranceError, ReplaceError, SetupError};
 
 use crate::places::PlacesError;
+use crate::ui::plain;
 
 /// An error on its way to the user.
 #[derive(Debug)]
@@ -94,12 +95,12 @@ impl Failure {
         !matches!(self.fault, Fault::OutputClosed | Fault::Interrupted(_))
     }
 
-    /// The error's text, then those of its causes.
+    /// The error's text, then those of its causes. Some are other programs' words.
     pub(crate) fn texts(&self) -> Vec<String> {
-        let mut texts = vec![self.error.to_string()];
+        let mut texts = vec![plain(&self.error.to_string())];
         let mut cause = self.error.source();
         while let Some(error) = cause {
-            texts.push(error.to_string());
+            texts.push(plain(&error.to_string()));
             cause = error.source();
         }
         texts

@@ -3,6 +3,7 @@
 
 mod diff;
 mod fields;
+mod plain;
 mod progress;
 pub(crate) mod quantity;
 mod table;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 
 pub(crate) use fields::Fields;
+pub(crate) use plain::plain;
 pub(crate) use progress::Progress;
 pub(crate) use table::Table;
 

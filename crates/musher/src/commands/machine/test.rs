@@ -35,12 +35,8 @@ const STEP_WIDTH: usize = "round trip".len();
 /// The exit code is 1 if a machine fails.
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
-    /// The machines
-    #[arg(value_name = "NAME", required_unless_present = "all")]
-    names: Vec<String>,
-    /// Every machine of the configuration
-    #[arg(long, conflicts_with = "names")]
-    all: bool,
+    #[command(flatten)]
+    which: Which,
     /// How long each step may take
     #[arg(long, value_name = "SECONDS", default_value_t = 60,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -49,10 +45,22 @@ pub(crate) struct TestArgs {
     connect: ConnectArgs,
 }
 
+/// The machines to test.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// The machines
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Every machine of the configuration
+    #[arg(long)]
+    all: bool,
+}
+
 impl TestArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
         let config = context.config()?;
-        let machines = self.machines(&config)?;
+        let machines = self.which.machines(&config)?;
         let reports = with_remotes(context, &self.connect, async |remotes| {
             Ok(self.test(context.ui, remotes, &machines).await)
         })?;
@@ -63,16 +71,6 @@ impl TestArgs {
             context.ui.note("no machine is defined");
         }
         Ok(Outcome::of(reports.iter().all(|report| report.passed)))
-    }
-
-    fn machines<'a>(&self, config: &'a Config) -> Result<Vec<&'a Machine>, Failure> {
-        if self.all {
-            return Ok(config.machines().iter().collect());
-        }
-        self.names
-            .iter()
-            .map(|name| machine(config, name))
-            .collect()
     }
 
     /// Tests all at once, and tells of one after the other.
@@ -100,6 +98,18 @@ impl TestArgs {
         }
         let (reports, ()) = tokio::join!(join_all(trials), tell(ui, stories, width));
         reports
+    }
+}
+
+impl Which {
+    fn machines<'a>(&self, config: &'a Config) -> Result<Vec<&'a Machine>, Failure> {
+        if self.all {
+            return Ok(config.machines().iter().collect());
+        }
+        self.names
+            .iter()
+            .map(|name| machine(config, name))
+            .collect()
     }
 }
 

@@ -4,6 +4,8 @@ use musher_api::coordinator as api;
 use musher_protocol::types::BuildStatus;
 use serde::Serialize;
 
+use crate::ui::plain;
+
 /// What the coordinator does.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -87,9 +89,9 @@ pub(super) struct FinishedRecord {
     pub(super) attempts: u32,
 }
 
-/// Text that is there.
-fn some(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
+/// Text that is there; some is what machines said.
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| plain(text))
 }
 
 impl From<api::StatusReply> for StatusRecord {
@@ -124,12 +126,12 @@ impl From<api::Machine> for LiveRecord {
     fn from(machine: api::Machine) -> Self {
         Self {
             state: machine.state,
-            reason: some(machine.reason),
+            reason: some(&machine.reason),
             running: machine.running,
             slots: machine.slots,
-            nix_version: some(machine.nix_version),
-            protocol: some(machine.protocol),
-            trust: some(machine.trust).filter(|trust| trust != "unknown"),
+            nix_version: some(&machine.nix_version),
+            protocol: some(&machine.protocol),
+            trust: some(&machine.trust).filter(|trust| trust != "unknown"),
         }
     }
 }
@@ -149,7 +151,7 @@ impl From<api::Build> for WaitingRecord {
     fn from(build: api::Build) -> Self {
         Self {
             drv_path: build.drv_path,
-            reason: some(build.waiting).unwrap_or_else(|| "it is being prepared".to_owned()),
+            reason: some(&build.waiting).unwrap_or_else(|| "it is being prepared".to_owned()),
             watchers: build.watchers,
         }
     }
@@ -159,7 +161,7 @@ impl From<api::FinishedBuild> for FinishedRecord {
     fn from(build: api::FinishedBuild) -> Self {
         Self {
             drv_path: build.drv_path,
-            machine: some(build.machine),
+            machine: some(&build.machine),
             status: status(build.status),
             duration_ms: build.duration_ms,
             ended: build.ended,

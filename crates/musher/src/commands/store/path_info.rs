@@ -123,8 +123,13 @@ impl PathRecord {
         let lines = |list: &[String]| (!list.is_empty()).then(|| list.join("\n"));
         let mut fields = Fields::indented(2);
         fields.add("hash", &info.nar_hash);
-        let size = info.nar_size;
-        fields.add("size", format!("{size} ({})", quantity::size(size)));
+        fields.add(
+            "size",
+            match info.nar_size {
+                size @ 0..1024 => quantity::size(size),
+                size => format!("{size} B ({})", quantity::size(size)),
+            },
+        );
         fields.add_some("references", lines(&info.references));
         fields.add_some("deriver", info.deriver.as_deref());
         fields.add_some("signatures", lines(&info.signatures));

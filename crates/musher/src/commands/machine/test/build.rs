@@ -14,10 +14,17 @@ use nix_derivation::{DerivationBuilder, DerivedPath, StoreDir, StorePath, Valida
 
 use super::peer::{Peer, Program};
 use super::sample::{Sample, SampleError};
+use crate::ui::plain;
 
 /// The build program. What a derivation brings along would have to be copied
 /// first; this is what most sandboxes have.
 const SHELL: &str = "/bin/sh";
+
+/// How Nix refuses those it does not trust.
+const NOT_PRIVILEGED: &str = "not privileged to build";
+
+/// How Nix refuses what it cannot build.
+const OTHER_SYSTEM: &str = " is required to build ";
 
 /// How long to wait for the last lines of a log once a build's end is known.
 const LAST_LINES: Duration = Duration::from_millis(100);
@@ -54,7 +61,17 @@ impl BuildError {
     /// Advice the user can act on, if there is any.
     pub(super) fn help(&self) -> Option<String> {
         match self {
+            Self::Store(error) if text_of(error).contains(NOT_PRIVILEGED) => Some(
+                "it does not trust this user, which nothing but `ssh-ng://` can tell: connect by \
+                 that, or add the user to `trusted-users` in the nix.conf there"
+                    .to_owned(),
+            ),
             Self::Store(error) => error.help(),
+            Self::Failed { error, .. } if error.contains(OTHER_SYSTEM) => Some(
+                "it builds for other systems than its `systems` says; correct that, or set \
+                 `extra-platforms` in the nix.conf there"
+                    .to_owned(),
+            ),
             Self::Failed { log, .. } if !log.is_empty() => {
                 Some(format!("its log ends with\n{}", log.join("\n")))
             }
@@ -124,7 +141,7 @@ impl Trivial {
                 Err(error) => Err(error),
             },
         };
-        judge(ended.map_err(BuildError::Store)?)?;
+        judge(&ended.map_err(BuildError::Store)?)?;
         let infos = store.path_infos(std::slice::from_ref(&self.out)).await;
         match infos.map_err(BuildError::Store)?.first() {
             None => Err(BuildError::NoOutput),
@@ -233,6 +250,10 @@ impl Trivial {
     }
 }
 
+fn text_of(error: &StoreError) -> String {
+    plain(&error.to_string())
+}
+
 fn unexpected(found: &dyn std::fmt::Debug) -> StoreError {
     StoreError::Unexpected {
         expected: "a build result",
@@ -241,19 +262,25 @@ fn unexpected(found: &dyn std::fmt::Debug) -> StoreError {
 }
 
 /// Tells a build that could not run here from one that failed.
-fn judge(ended: Ended) -> Result<(), BuildError> {
+fn judge(ended: &Ended) -> Result<(), BuildError> {
     const KEPT: usize = 5;
     if ended.result.status.is_success() {
         return Ok(());
     }
-    let error = ended.result.error.to_string();
+    let error = plain(&ended.result.error.to_string());
+    let log = ended.log.iter().map(|line| plain(line));
+    let log: Vec<_> = log.filter(|line| !line.is_empty()).collect();
     // As Nix puts it, from 2.3 to today.
     let no_shell = format!("executing '{SHELL}': No such file or directory");
-    if error.contains(&no_shell) || ended.log.iter().any(|line| line.contains(&no_shell)) {
+    if error.contains(&no_shell) || log.iter().any(|line| line.contains(&no_shell)) {
         return Err(BuildError::NoShell);
     }
-    let mut log = ended.log;
-    log.drain(..log.len().saturating_sub(KEPT));
+    // Where Nix repeats the log, what is before that says all.
+    let error = match (log.is_empty(), error.split_once(";\nlast ")) {
+        (false, Some((error, _))) => error.to_owned(),
+        _ => error,
+    };
+    let log = log[log.len().saturating_sub(KEPT)..].to_vec();
     Err(BuildError::Failed { error, log })
 }
 
@@ -262,7 +289,7 @@ mod tests {
     use super::*;
 
     fn judged(error: &str, log: &[&str]) -> Result<(), BuildError> {
-        judge(Ended {
+        judge(&Ended {
             result: BuildResult::new(BuildStatus::PermanentFailure, error),
             log: log.iter().map(|&line| line.to_owned()).collect(),
         })
@@ -270,12 +297,17 @@ mod tests {
 
     #[test]
     fn a_missing_shell_is_told_apart() {
-        let words = "while setting up: executing '/bin/sh': No such file or directory";
+        let words = "setting up: executing '\x1b[35;1m/bin/sh\x1b[0m': No such file or directory";
         assert!(matches!(judged(words, &[]), Err(BuildError::NoShell)));
         let failed = judged("builder failed", &["x", words]);
         assert!(matches!(failed, Err(BuildError::NoShell)));
-        let other = judged("builder failed", &["a", "b", "c", "d", "e", "f"]);
-        let help = other.expect_err("a failure").help();
+        let other = judged(
+            "failed;\nlast 6 log lines:\n> a",
+            &["a", "b", "c", "d", "e", "f"],
+        );
+        let other = other.expect_err("a failure");
+        assert_eq!(other.to_string(), "the build failed: failed");
+        let help = other.help();
         assert_eq!(help.as_deref(), Some("its log ends with\nb\nc\nd\ne\nf"));
     }
 }

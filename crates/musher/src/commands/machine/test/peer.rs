@@ -96,8 +96,7 @@ impl Peer {
     pub(super) async fn trust(&self) -> Result<Option<Trust>, StoreError> {
         match &self.program {
             Program::Worker(store) => {
-                let mut connection = store.connection().await?;
-                let trust = connection.trust().await?;
+                let (trust, connection) = store.trust().await?;
                 store.give_back(connection);
                 Ok(Some(trust))
             }
@@ -107,10 +106,7 @@ impl Peer {
                 ..
             } => {
                 // It may have none, and then the program itself has the store.
-                let Ok(mut connection) = daemon.open().await else {
-                    return Ok(None);
-                };
-                Ok(connection.trust().await.ok())
+                Ok(daemon.trust().await.ok().map(|(trust, _)| trust))
             }
         }
     }

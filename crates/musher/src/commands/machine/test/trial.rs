@@ -6,8 +6,8 @@ use futures_util::StreamExt as _;
 use musher_coordinator::config::{Machine, host_system};
 use musher_protocol::types::NarHash;
 use musher_protocol::worker::Trust;
-use musher_store::{Store, StoreError};
-use nix_derivation::{HashAlgorithm, NixHash, NixHasher};
+use musher_store::{NarStream, Store, StoreError};
+use nix_derivation::{HashAlgorithm, NixHash, hash_bytes};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::build::{BuildError, Trivial};
@@ -259,13 +259,12 @@ async fn download(
 ) -> Result<((), Finding), Failure> {
     let failed = store_failed("get the path back");
     let begun = Instant::now();
-    let mut hasher = NixHasher::new(HashAlgorithm::Sha256);
-    let mut nar = store.read_nar(&sample.info.path).await.map_err(&failed)?;
-    while let Some(chunk) = nar.next().await {
-        hasher.update(&chunk.map_err(&failed)?);
-    }
-    let (rate, finding) = transfer(sample.info.nar_size, begun.elapsed());
-    let NixHash::Sha256(found) = hasher.finalize() else {
+    let nar = store.read_nar(&sample.info.path).await.map_err(&failed)?;
+    let limit = sample.info.nar_size;
+    // Hashed only then, which is not what is measured.
+    let nar = gather(nar, limit).await.map_err(&failed)?;
+    let (rate, finding) = transfer(limit, begun.elapsed());
+    let NixHash::Sha256(found) = hash_bytes(HashAlgorithm::Sha256, &nar) else {
         unreachable!("bug: a SHA-256 hasher made another hash");
     };
     let (expected, found) = (sample.info.nar_hash, NarHash(found));
@@ -277,6 +276,15 @@ async fn download(
     }
     measured.download_bytes_per_second = rate;
     Ok(((), finding))
+}
+
+/// The bytes of a NAR, up to the first chunk that goes beyond `limit`.
+async fn gather(mut nar: NarStream, limit: u64) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::new();
+    while let (true, Some(chunk)) = (bytes.len() as u64 <= limit, nar.next().await) {
+        bytes.extend_from_slice(&chunk?);
+    }
+    Ok(bytes)
 }
 
 fn transfer(bytes: u64, time: Duration) -> (Option<u64>, Finding) {
