@@ -116,9 +116,9 @@ pub(crate) fn use_musher(client: &Host, program: &Path, machines: &[Machine]) ->
     client.restart_nix_daemon()
 }
 
-/// Ends the client's `musher daemon`, if it has one.
+/// Ends the client's `musher daemon`, if one runs.
 pub(crate) fn stop_musher(client: &Host) -> Result<()> {
-    if client.service_pid("musher").is_some() {
+    if client.service_runs("musher")? {
         client.end_service("musher", "TERM")?;
     }
     Ok(())

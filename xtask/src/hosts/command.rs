@@ -92,6 +92,15 @@ impl Host {
             .ok()
     }
 
+    /// Whether a service was started and has not ended.
+    pub(crate) fn service_runs(&self, name: &str) -> Result<bool> {
+        let pid = self.service_pid(name);
+        Ok(self
+            .processes()?
+            .iter()
+            .any(|process| Some(process.pid) == pid))
+    }
+
     /// What a service has printed so far.
     pub(crate) fn service_log(&self, name: &str) -> String {
         self.read(&format!("/var/log/{name}.log"))

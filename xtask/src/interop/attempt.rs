@@ -95,6 +95,17 @@ impl Attempt<'_> {
         self.logged(derivation.trim(), &first)
     }
 
+    /// Whether nothing has brought `musher daemon` down.
+    pub(super) fn daemon_runs(&self) -> Result<()> {
+        let runs = self.client.service_runs("musher")?;
+        ensure!(
+            runs,
+            "it has ended, and said:\n{}",
+            self.client.service_log("musher")
+        );
+        Ok(())
+    }
+
     /// Whether the client's store is sound.
     pub(super) fn verify(&self) -> Result<()> {
         let mut command = self.client.command(User::Root, "nix-store");

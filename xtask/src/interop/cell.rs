@@ -105,6 +105,9 @@ impl Cell {
         outcomes.push(("attributed", attempt.attributed("attributed")));
         outcomes.push(("failing", attempt.failing("failing")));
         outcomes.push(("the store", attempt.verify()));
+        if musher.is_some() {
+            outcomes.push(("musher daemon", attempt.daemon_runs()));
+        }
         outcomes
             .into_iter()
             .filter_map(|(what, outcome)| Some(format!("{what}: {:#}", outcome.err()?)))
