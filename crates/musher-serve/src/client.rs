@@ -4,7 +4,7 @@ use musher_protocol::worker::{Message, RemoteError, Response, ServerSession};
 use tracing::debug;
 
 use crate::error::{ServeError, nar_error};
-use crate::wire::{Gone, Wire};
+use crate::wire::Wire;
 
 /// A client of the worker protocol.
 pub(crate) type Client = Wire<ServerSession>;
@@ -29,18 +29,6 @@ impl Client {
         debug!(error = %error.message, "request failed");
         let failed = self.session.fail(error);
         debug_assert!(failed.is_ok(), "bug: an error without a request");
-    }
-}
-
-/// What `work` comes to, unless the client hangs up before.
-pub(crate) async fn unless_gone<T>(
-    client: &mut Client,
-    work: impl Future<Output = T>,
-) -> Result<T, Gone> {
-    tokio::select! {
-        biased;
-        done = work => Ok(done),
-        gone = client.gone() => Err(gone),
     }
 }
 

@@ -37,6 +37,12 @@ pub enum ServeError {
         /// Why.
         reason: String,
     },
+    /// The end of an imported NAR could not be waited for.
+    #[error("cannot keep an imported NAR in a temporary file")]
+    Spool(#[source] io::Error),
+    /// The two halves of a session of the serve protocol could not be joined.
+    #[error("cannot make a pair of sockets")]
+    Pair(#[source] io::Error),
     /// A request of the serve protocol failed, and there is no other way to
     /// say so.
     #[error("{0}")]
@@ -50,7 +56,12 @@ impl ServeError {
             Self::Home(error) => error.help(),
             Self::Worker(error) => error.help(),
             Self::Serve(error) => error.help(),
-            Self::HungUp | Self::Client(_) | Self::NarCut { .. } | Self::Failed(_) => None,
+            Self::Spool(_) => Some("see that there is room where `TMPDIR` points".to_owned()),
+            Self::HungUp
+            | Self::Client(_)
+            | Self::NarCut { .. }
+            | Self::Pair(_)
+            | Self::Failed(_) => None,
         }
     }
 }

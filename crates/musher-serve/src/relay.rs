@@ -8,9 +8,9 @@ use musher_protocol::worker::{
 };
 use musher_store::{StoreError, WorkerConnection};
 
-use crate::client::{Client, NarAnswer, unless_gone};
+use crate::client::{Client, NarAnswer};
 use crate::error::{ServeError, home_error};
-use crate::wire::{Gone, WireError};
+use crate::wire::{Gone, WireError, unless_gone};
 
 /// A client and the home store's connection.
 pub(crate) struct Relay<'a> {

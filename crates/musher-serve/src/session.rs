@@ -14,7 +14,7 @@ use nix_derivation::{StoreDir, StorePath};
 use tracing::debug;
 
 use crate::SessionConfig;
-use crate::client::{Client, NarAnswer, unless_gone};
+use crate::client::{Client, NarAnswer};
 use crate::coordinator::Coordinator;
 use crate::error::{ServeError, home_error};
 use crate::home::{Home, offered_features, offered_version};
@@ -25,7 +25,7 @@ use crate::restrain::restrain_info;
 use crate::route::{Rights, Route, route};
 use crate::stdio::{Input, Output};
 use crate::story::ActivityIds;
-use crate::wire::Wire;
+use crate::wire::{Wire, unless_gone};
 
 /// Requests to the home store that are made before the first is answered.
 const PIPELINED: usize = 256;
@@ -80,6 +80,11 @@ impl Session {
         })
     }
 
+    /// The directory of all paths.
+    pub(crate) fn store_dir(&self) -> &StoreDir {
+        &self.store_dir
+    }
+
     /// Serves the client until it leaves.
     pub(crate) async fn run(mut self) -> Result<(), ServeError> {
         loop {
@@ -129,8 +134,18 @@ impl Session {
         Ok(())
     }
 
+    /// Sends the NAR of a path in the home store. Of a path that it has not, a
+    /// nix-daemon sends the beginning of a NAR before it gives up: it is asked
+    /// first.
     async fn home_nar(&mut self, path: StorePath) -> Result<(), ServeError> {
-        let nar = NarAnswer::new(self.store_dir.render_path(&path));
+        let name = self.store_dir.render_path(&path);
+        let valid = self.ask(vec![Request::IsValidPath(path.clone())]).await?;
+        if valid == Ok(Response::Bool(false)) {
+            let error = RemoteError::new(format!("path '{name}' is not valid"));
+            self.client.fail(&error);
+            return Ok(());
+        }
+        let nar = NarAnswer::new(name);
         let request = Request::NarFromPath(path);
         let passed = async |mut relay: Relay<'_>| relay.nar(request, nar).await;
         if let Err(error) = self.relay(passed).await? {

@@ -189,6 +189,18 @@ impl<S: Session> Wire<S> {
     }
 }
 
+/// What `work` comes to, unless the client hangs up before.
+pub(crate) async fn unless_gone<S: Session, T>(
+    client: &mut Wire<S>,
+    work: impl Future<Output = T>,
+) -> Result<T, Gone> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        gone = client.gone() => Err(gone),
+    }
+}
+
 fn broken(error: io::Error) -> Gone {
     let left = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
     if left.contains(&error.kind()) {

@@ -93,12 +93,17 @@ impl Transport {
                 path: path.to_owned(),
                 source,
             })?;
+        Ok(Self::stream(stream, path.display().to_string()))
+    }
+
+    /// An open socket, whose other end errors will call `name`.
+    pub fn stream(stream: UnixStream, name: String) -> Self {
         let (reader, writer) = stream.into_split();
-        Ok(Self {
+        Self {
             reader: Box::new(reader),
             writer: Box::new(writer),
-            peer: Peer::unknown(path.display().to_string()),
-        })
+            peer: Peer::unknown(name),
+        }
     }
 
     /// Starts a program on this host and speaks to it over its standard input

@@ -7,10 +7,11 @@ use nix_derivation::StorePath;
 use tracing::warn;
 
 use super::Session;
-use crate::client::{NarAnswer, unless_gone};
+use crate::client::NarAnswer;
 use crate::coordinator::{Build, CoordinatorError, NarRead, News};
 use crate::error::{ServeError, coordinator_error};
 use crate::outputs::Finished;
+use crate::wire::unless_gone;
 
 impl Session {
     /// Answers the client with the NAR of `path`, an output of this session.

@@ -6,4 +6,5 @@ mod coordinator;
 mod host;
 mod outputs;
 mod pass_through;
+mod serve_protocol;
 mod values;

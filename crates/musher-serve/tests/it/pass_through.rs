@@ -86,7 +86,6 @@ async fn errors_are_passed_on_and_the_session_goes_on() {
         .ask(Request::NarFromPath(path("nowhere")))
         .await
         .expect_err("an error");
-    // The nix-daemon has hung up after that; another one answers now.
     let valid = client.ask(Request::IsValidPath(path("nowhere"))).await;
     assert_eq!(valid, Ok(Response::Bool(false)));
     let ensured = client.ask(Request::EnsurePath(path("nowhere"))).await;
