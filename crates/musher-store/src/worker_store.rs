@@ -210,6 +210,9 @@ pub async fn upload(
     source: &dyn Store,
     unsigned: bool,
 ) -> Result<usize, StoreError> {
+    if infos.is_empty() {
+        return Ok(0);
+    }
     let (repair, dont_check_sigs) = (false, unsigned);
     let at_once = connection.negotiated().version.has(32);
     if at_once {
