@@ -1,6 +1,9 @@
 //! The home store as the coordinator reads it: the infos of inputs and their
 //! closures, remembered, and their NARs.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

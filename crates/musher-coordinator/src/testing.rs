@@ -3,6 +3,7 @@
 
 mod home_store;
 mod machine;
+mod nix_daemon;
 mod team;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use nix_derivation::{StoreDir, StorePath};
 
 pub(crate) use home_store::HomeStore;
 pub(crate) use machine::{FakeMachine, Try};
+pub(crate) use nix_daemon::{NixDaemon, Script};
 pub(crate) use team::{Team, ended, soon, waits};
 
 use crate::attempt::Order;

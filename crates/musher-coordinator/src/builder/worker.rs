@@ -5,6 +5,8 @@
 //! answers tell, by facts and not by words, whether the inputs were there.
 
 mod answers;
+#[cfg(test)]
+mod tests;
 mod trusted;
 mod untrusted;
 

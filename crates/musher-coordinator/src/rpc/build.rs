@@ -1,5 +1,8 @@
 //! `Build`: follows a build and sends what happens, at the caller's pace.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 

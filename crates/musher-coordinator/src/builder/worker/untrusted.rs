@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use musher_protocol::types::PathInfo;
 use musher_protocol::worker::{Request, Response};
 use musher_store::{StoreError, WorkerConnection, upload};
-use nix_derivation::{DerivedPath, StoreDir};
+use nix_derivation::{DerivedPath, SingleDerivedPath};
 
 use super::{WorkerBuilder, answers};
 use crate::attempt::{LogSink, Order};
@@ -51,9 +51,12 @@ pub(super) async fn attempt(
     let missing = musher_store::references_first(missing);
     let uploads = upload(&mut connection, &missing, order.home.store(), false).await?;
     let outputs = answers::known_outputs(order);
-    let paths = vec![all_outputs(order.home.store_dir(), order)?];
+    let all_outputs = DerivedPath::Built {
+        drv_path: SingleDerivedPath::Opaque(drv_path.clone()),
+        outputs: Vec::new(),
+    };
     connection.request(Request::BuildPathsWithResults {
-        paths,
+        paths: vec![all_outputs],
         mode: order.spec.mode,
     })?;
     for path in outputs.values() {
@@ -71,11 +74,4 @@ pub(super) async fn attempt(
         Fault::Nonsense("it was asked to build one derivation and answered for none".to_owned())
     })?;
     answers::finish(builder, connection, order, result, false).await
-}
-
-/// `drv^*`.
-fn all_outputs(store_dir: &StoreDir, order: &Order) -> Result<DerivedPath, Fault> {
-    let text = format!("{}!*", store_dir.render_path(&order.spec.drv_path));
-    DerivedPath::parse_legacy_in(store_dir, &text)
-        .map_err(|error| Fault::Nonsense(format!("`{text}` is no derived path: {error}")))
 }

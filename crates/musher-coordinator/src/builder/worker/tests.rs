@@ -1,0 +1,127 @@
+//! Attempts on a nix-daemon that does what the test says.
+
+mod trusted;
+mod untrusted;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use musher_protocol::types::{BuildResult, BuildStatus, PathInfo};
+use musher_protocol::worker::Trust;
+use musher_store::ssh::{ControlDir, Link, SshOptions, SshTarget};
+use musher_store::url::Authority;
+use musher_store::{Connector, NarStream, Way, WorkerStore};
+use nix_derivation::{StoreDir, StorePath};
+use tokio::time::timeout;
+
+use super::WorkerBuilder;
+use crate::attempt::{End, Order, run};
+use crate::attempt_log::attempt_log;
+use crate::builder::Builder;
+use crate::held_outputs::HeldOutputs;
+use crate::testing::NixDaemon;
+
+/// How long anything may take here.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// A nix-daemon, and what makes attempts on it.
+struct Bench {
+    daemon: NixDaemon,
+    builder: WorkerBuilder,
+    dir: tempfile::TempDir,
+}
+
+/// A build that ended.
+#[derive(Debug)]
+struct Done {
+    result: BuildResult,
+    outputs: BTreeMap<String, PathInfo>,
+    held: Option<HeldOutputs>,
+    log: String,
+}
+
+/// What an attempt came to.
+#[derive(Debug)]
+enum Came {
+    To(Box<Done>),
+    Outdated(Vec<StorePath>),
+    Fault(String),
+}
+
+impl Bench {
+    /// A daemon that was connected to.
+    async fn new(trust: Trust, valid: Vec<PathInfo>) -> Self {
+        let daemon = NixDaemon::start(trust, valid);
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let control = ControlDir::open(dir.path()).await.expect("a directory");
+        let target = SshTarget {
+            authority: Authority::parse("localhost").expect("a host"),
+            key: None,
+            host_key: None,
+            compress: false,
+        };
+        let link = Link::new(target, SshOptions::new(Arc::new(control)));
+        let connector = Connector {
+            way: Way::Socket(daemon.socket.clone()),
+            timeout: BOUND,
+        };
+        let store = WorkerStore::new(connector, StoreDir::default(), None);
+        let builder = WorkerBuilder::new(link, Arc::new(store), true);
+        let found = builder.connect().await.expect("it listens");
+        assert_eq!(found.trust, Some(trust));
+        Self {
+            daemon,
+            builder,
+            dir,
+        }
+    }
+
+    async fn attempt(&self, order: &Order) -> Came {
+        let (writer, mut log) = attempt_log(self.dir.path().join("log"));
+        let end = timeout(BOUND, run(&self.builder, order, writer)).await;
+        match end.expect("it ends") {
+            End::Outcome {
+                result,
+                outputs,
+                held,
+                ..
+            } => {
+                let log = log.read(0).await.expect("readable").unwrap_or_default();
+                let log = String::from_utf8(log.to_vec()).expect("text");
+                Came::To(Box::new(Done {
+                    result,
+                    outputs,
+                    held,
+                    log,
+                }))
+            }
+            End::Outdated { lost } => Came::Outdated(lost),
+            End::Fault { reason, .. } => Came::Fault(reason),
+        }
+    }
+
+    /// An attempt that must come to an end of the build.
+    async fn done(&self, order: &Order) -> Done {
+        match self.attempt(order).await {
+            Came::To(done) => *done,
+            other => panic!("expected an end, found {other:?}"),
+        }
+    }
+
+    /// An attempt that must succeed.
+    async fn built(&self, order: &Order) -> Done {
+        let done = self.done(order).await;
+        assert_eq!(done.result.status, BuildStatus::Built, "{done:?}");
+        done
+    }
+}
+
+async fn bytes(mut nar: NarStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = nar.next().await {
+        bytes.extend_from_slice(&chunk.expect("readable"));
+    }
+    bytes
+}

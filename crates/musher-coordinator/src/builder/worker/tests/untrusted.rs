@@ -1,0 +1,70 @@
+//! Where it does not: it gets what has an address by its content, and works
+//! the rest out by itself.
+
+use musher_protocol::types::PathInfo;
+use musher_protocol::worker::Trust;
+
+use super::Bench;
+use crate::attempt::Order;
+use crate::build::Closure;
+use crate::testing::{Script, info, order, path, spec};
+
+fn by_content(name: &str, references: &[&str]) -> PathInfo {
+    let ca = format!("fixed:r:sha256:{}", "0".repeat(64));
+    PathInfo {
+        ca: Some(ca.parse().expect("a content address")),
+        ..info(name, references)
+    }
+}
+
+/// `app.drv` is built from `app.c` and from `lib`, an output of `lib.drv`.
+fn order_of_app() -> Order {
+    let home = vec![
+        by_content("app.c", &[]),
+        by_content("lib.drv", &[]),
+        by_content("app.drv", &["app.c", "lib.drv"]),
+        info("lib", &[]),
+    ];
+    let inputs = vec![by_content("app.c", &[]), info("lib", &[])];
+    let mut order = order(spec("app", &["app.c", "lib"]), home);
+    order.closure = Closure(inputs).into();
+    order
+}
+
+#[tokio::test]
+async fn the_derivation_goes_with_all_it_comes_from() {
+    let bench = Bench::new(Trust::NotTrusted, vec![by_content("lib.drv", &[])]).await;
+    let mut script = Script::makes(vec![info("app", &[])]);
+    script.log = vec!["cc app.c"];
+    bench.daemon.script(path("app.drv"), script);
+    let done = bench.built(&order_of_app()).await;
+    assert_eq!(
+        bench.daemon.asked(),
+        [
+            "keep app.c app.drv lib.drv",
+            "valid or substitutable? app.c app.drv lib.drv",
+            "add app.c app.drv",
+            "realise app.drv",
+            "info app",
+        ]
+    );
+    assert_eq!(done.log, "cc app.c\n");
+    assert_eq!(done.outputs["out"], info("app", &[]));
+}
+
+#[tokio::test]
+async fn what_is_there_already_is_not_sent_again() {
+    let bench = Bench::new(Trust::NotTrusted, Vec::new()).await;
+    let script = Script::makes(vec![info("app", &[])]);
+    bench.daemon.script(path("app.drv"), script);
+    let order = order_of_app();
+    drop(bench.built(&order).await);
+    bench.daemon.asked();
+    bench.built(&order).await;
+    let asked = bench.daemon.asked();
+    assert!(
+        !asked.iter().any(|line| line.starts_with("add")),
+        "{asked:?}"
+    );
+    assert_eq!(bench.daemon.connections(), 1);
+}
