@@ -2,10 +2,12 @@
 //! process. Knows nothing of the client.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use musher_protocol::worker::{Feature, Negotiated, Options, Request, Trust, Version};
 use musher_store::{Store as _, StoreError, WorkerConnection, WorkerStore, deaf};
 use nix_derivation::StoreDir;
+use tokio::task::JoinHandle;
 
 /// Nix-daemons since this version know all requests that matter to builds.
 /// Where the home store is older, clients are held to what it knows.
@@ -13,17 +15,24 @@ const COMPLETE: u8 = 34;
 
 /// The home store, and the connection to it once there is one.
 pub(crate) struct Home {
-    store: WorkerStore,
+    store: Arc<WorkerStore>,
+    /// The first connection, being made beside whatever else happens.
+    opening: Option<JoinHandle<Result<WorkerConnection, StoreError>>>,
     connection: Option<WorkerConnection>,
     /// The client's settings: a new connection has to hear of them.
     options: Option<Options>,
 }
 
 impl Home {
-    /// The home store; not connected.
-    pub(crate) fn new(store: WorkerStore) -> Self {
+    /// The home store, to which a connection is being made.
+    ///
+    /// Must be called within a tokio runtime.
+    pub(crate) fn connect_to(store: WorkerStore) -> Self {
+        let store = Arc::new(store);
+        let opened = Arc::clone(&store);
         Self {
             store,
+            opening: Some(tokio::spawn(async move { opened.open().await })),
             connection: None,
             options: None,
         }
@@ -37,13 +46,18 @@ impl Home {
     /// The connection, made if there is none.
     pub(crate) async fn connection(&mut self) -> Result<&mut WorkerConnection, StoreError> {
         let connection = match self.connection.take() {
-            Some(connection) if !connection.is_spent() => connection,
-            Some(_) | None => self.connect().await?,
+            Some(connection) => connection,
+            None => self.open().await?,
         };
         Ok(self.connection.insert(connection))
     }
 
-    async fn connect(&self) -> Result<WorkerConnection, StoreError> {
+    async fn open(&mut self) -> Result<WorkerConnection, StoreError> {
+        if let Some(opening) = self.opening.take()
+            && let Ok(opened) = opening.await
+        {
+            return opened;
+        }
         let mut connection = self.store.open().await?;
         if let Some(options) = self.options.clone() {
             let request = Request::SetOptions(options);
@@ -62,15 +76,18 @@ impl Home {
         self.options = Some(options);
     }
 
-    /// Whether the home store trusts this process. Root is trusted without a
-    /// question where an old nix-daemon would have to be asked.
+    /// What the home store and we agreed on.
+    pub(crate) async fn negotiated(&mut self) -> Result<Negotiated, StoreError> {
+        Ok(self.connection().await?.negotiated().clone())
+    }
+
+    /// Whether the home store trusts this process. Root always is, and need
+    /// not wait for the connection to know it.
     pub(crate) async fn trust(&mut self) -> Result<Trust, StoreError> {
-        let is_root = rustix::process::geteuid().is_root();
-        let connection = self.connection().await?;
-        match connection.negotiated().trust {
-            None if is_root => Ok(Trust::Trusted),
-            Some(_) | None => connection.trust().await,
+        if rustix::process::geteuid().is_root() {
+            return Ok(Trust::Trusted);
         }
+        self.connection().await?.trust().await
     }
 }
 

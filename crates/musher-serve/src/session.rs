@@ -46,23 +46,28 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A session that has connected to the home store and knows how far to
-    /// trust its client, and has not heard from it.
+    /// A session that knows how far to trust its client, and has not heard
+    /// from it.
+    ///
+    /// Stock Nix starts no other build until it has shaken hands here. A client
+    /// on this host has the home store's own Nix, so that there is nothing to
+    /// ask the home store before; for others it says what they may be offered.
     pub(crate) async fn open(
         config: SessionConfig,
         input: Input,
         output: Output,
     ) -> Result<Self, ServeError> {
-        let mut home = Home::new(config.home);
+        let mut home = Home::connect_to(config.home);
         let home_trust = home.trust().await.map_err(ServeError::Home)?;
         let trust = config.trust.unwrap_or(home_trust);
         let trusted = trust == Trust::Trusted;
-        let connection = home.connection().await.map_err(ServeError::Home)?;
-        let negotiated = connection.negotiated().clone();
         let store_dir = home.store_dir().clone();
         let mut server = ServerConfig::new(store_dir.clone(), VERSION);
-        server.max_version = offered_version(&negotiated);
-        server.features = offered_features(&negotiated);
+        if config.remote {
+            let negotiated = home.negotiated().await.map_err(ServeError::Home)?;
+            server.max_version = offered_version(&negotiated);
+            server.features = offered_features(&negotiated);
+        }
         server.trust = Some(trust);
         Ok(Self {
             client: Wire::new(ServerSession::new(server), input, output),

@@ -14,6 +14,11 @@ use crate::log_line::{LogLine, lines};
 /// A build that waits for less is not worth a word.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Between two reasons for one wait that are told: at first, and at last. Some
+/// change with every attempt to reach a machine, and each is a line.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
 /// Numbers for activities that are unlike those of other processes, as Nix
 /// makes them: the process in the upper half.
 #[derive(Debug)]
@@ -52,8 +57,17 @@ struct Waiting {
     reason: String,
     /// When to tell it, if it was not told.
     due: Option<Instant>,
-    /// The activity that tells of waiting, perhaps still for another reason.
-    shown: Option<u64>,
+    /// What was told of this wait, perhaps for another reason.
+    shown: Option<Shown>,
+}
+
+/// What was told of a wait.
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    activity: u64,
+    at: Instant,
+    /// How long to say nothing else.
+    pause: Duration,
 }
 
 impl<'a> Story<'a> {
@@ -78,9 +92,10 @@ impl<'a> Story<'a> {
             Some(waiting) => waiting.shown,
             None => None,
         };
+        let patient = now + PATIENCE;
         self.waiting = Some(Waiting {
             reason,
-            due: Some(now + PATIENCE),
+            due: Some(shown.map_or(patient, |shown| patient.max(shown.at + shown.pause))),
             shown,
         });
         messages
@@ -100,10 +115,16 @@ impl<'a> Story<'a> {
             return Vec::new();
         }
         waiting.due = None;
-        let id = self.ids.take();
-        let before = waiting.shown.replace(id);
+        let activity = self.ids.take();
+        let before = waiting.shown.replace(Shown {
+            activity,
+            at: now,
+            pause: waiting
+                .shown
+                .map_or(FIRST_PAUSE, |shown| (shown.pause * 2).min(LONGEST_PAUSE)),
+        });
         let start = Message::StartActivity(Activity {
-            id,
+            id: activity,
             level: Level::INFO,
             kind: ActivityKind::BUILD_WAITING,
             text: Text::from(format!(
@@ -113,6 +134,7 @@ impl<'a> Story<'a> {
             fields: vec![Field::Text(Text::from(self.drv_path.as_str()))],
             parent: 0,
         });
+        let before = before.map(|shown| shown.activity);
         stop(before).into_iter().chain([start]).collect()
     }
 
@@ -150,7 +172,8 @@ impl<'a> Story<'a> {
     pub(crate) fn end(&mut self) -> Vec<Message> {
         let mut messages = self.stop_running();
         let waiting = self.waiting.take();
-        messages.extend(stop(waiting.and_then(|waiting| waiting.shown)));
+        let shown = waiting.and_then(|waiting| waiting.shown);
+        messages.extend(stop(shown.map(|shown| shown.activity)));
         messages
     }
 
@@ -252,6 +275,8 @@ mod tests {
                 Passes(4),
                 Waits(5, "no slot is free"),
                 Passes(7),
+                // It was told of another reason at 3.
+                Passes(13),
                 Starts("big"),
                 Ends,
             ],
