@@ -4,11 +4,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use musher_protocol::types::{BuildResult, BuildStatus, PathInfo};
+use musher_protocol::types::{BuildResult, BuildStatus};
 use nix_derivation::StorePath;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep_until};
 use crate::attempt_log::LogWriter;
 use crate::build::{BuildSpec, Closure, Limits};
 use crate::builder::{Builder, Fault, Outcome};
-use crate::held_outputs::HeldOutputs;
 use crate::home::Home;
 use crate::known_paths::KnownPaths;
 
@@ -45,11 +44,7 @@ pub(crate) enum End {
     /// The build came to an end, good or bad.
     Outcome {
         /// How.
-        result: BuildResult,
-        /// Infos of the valid outputs, by output name.
-        outputs: BTreeMap<String, PathInfo>,
-        /// Keeps the outputs there.
-        held: Option<HeldOutputs>,
+        outcome: Box<Outcome>,
         /// What the machine holds now.
         known: Vec<StorePath>,
     },
@@ -155,17 +150,8 @@ pub(crate) async fn run(builder: &dyn Builder, order: &Order, writer: LogWriter)
         Ok(outcome) => {
             let mut known: Vec<_> = order.closure.paths().cloned().collect();
             known.extend(outcome.outputs.values().map(|info| info.path.clone()));
-            let Outcome {
-                result,
-                outputs,
-                held,
-            } = outcome;
-            End::Outcome {
-                result,
-                outputs,
-                held,
-                known,
-            }
+            let outcome = Box::new(outcome);
+            End::Outcome { outcome, known }
         }
         Err(Fault::LostInputs(lost)) => End::Outdated { lost },
         Err(fault) => {

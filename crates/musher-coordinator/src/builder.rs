@@ -27,6 +27,7 @@ pub(crate) struct BuilderInfo {
 }
 
 /// A build that came to an end on a machine.
+#[derive(Debug)]
 pub(crate) struct Outcome {
     /// How it ended.
     pub(crate) result: BuildResult,

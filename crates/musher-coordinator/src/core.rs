@@ -189,10 +189,9 @@ impl Core {
             .by_key
             .get(&key)
             .and_then(|build| self.builds.get(build))
+            .filter(|record| !record.has_failed())
         {
-            if !record.has_failed() {
-                return record.progress.subscribe();
-            }
+            return record.progress.subscribe();
         }
         let build = BuildId(self.next_build);
         self.next_build += 1;

@@ -274,7 +274,7 @@ fn refresh_builders(places: &DaemonPlaces, specs: &[MachineSpec]) {
         Ok(true) => info!(path = %path.display(), "builders file brought up to date"),
         Ok(false) => {}
         Err(error) => {
-            warn!(path = %path.display(), error = crate::error_text(&error), "builders file left as it was")
+            warn!(path = %path.display(), error = crate::error_text(&error), "builders file left as it was");
         }
     }
 }

@@ -64,7 +64,7 @@ async fn keep(
             turn,
             news,
         })
-        .await
+        .await;
     };
     loop {
         let reason = match builder.connect().await {

@@ -57,14 +57,15 @@ impl ServeConnection {
     /// Shakes hands over `transport`.
     pub async fn open(transport: Transport, config: Config) -> Result<Self, StoreError> {
         let mut wire = Wire::new(transport, ClientSession::new(config));
-        match event(&mut wire).await? {
-            ClientEvent::Ready(negotiated) => Ok(Self {
-                wire,
-                negotiated,
-                opened: Instant::now(),
-            }),
-            other => Err(unexpected("the handshake", &other)),
-        }
+        let answer = event(&mut wire).await?;
+        let ClientEvent::Ready(negotiated) = answer else {
+            return Err(unexpected("the handshake", &answer));
+        };
+        Ok(Self {
+            wire,
+            negotiated,
+            opened: Instant::now(),
+        })
     }
 
     /// What both ends agreed on.
@@ -113,10 +114,11 @@ impl ServeConnection {
 
     /// The answer to the oldest request that has none.
     pub async fn answer(&mut self) -> Result<Response, StoreError> {
-        match self.event().await? {
-            ClientEvent::Reply(response) => Ok(response),
-            other => Err(unexpected("an answer", &other)),
-        }
+        let answer = self.event().await?;
+        let ClientEvent::Reply(response) = answer else {
+            return Err(unexpected("an answer", &answer));
+        };
+        Ok(response)
     }
 }
 

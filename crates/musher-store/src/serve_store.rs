@@ -122,9 +122,9 @@ impl Store for ServeStore {
             substitute,
             paths: paths.clone(),
         };
-        let valid = match connection.call(&request).await? {
-            Response::ValidPaths(valid) => valid,
-            other => return Err(unexpected("a set of paths", &other)),
+        let answer = connection.call(&request).await?;
+        let Response::ValidPaths(valid) = answer else {
+            return Err(unexpected("a set of paths", &answer));
         };
         self.give_back(connection);
         Ok(valid)
@@ -135,9 +135,9 @@ impl Store for ServeStore {
         let request = Request::QueryPathInfos {
             paths: paths.iter().cloned().collect(),
         };
-        let infos = match connection.call(&request).await? {
-            Response::PathInfos(infos) => infos,
-            other => return Err(unexpected("path infos", &other)),
+        let answer = connection.call(&request).await?;
+        let Response::PathInfos(infos) = answer else {
+            return Err(unexpected("path infos", &answer));
         };
         self.give_back(connection);
         let mut infos: BTreeMap<_, _> = infos
@@ -186,16 +186,16 @@ pub async fn send(
 /// Waits for `count` answers to [`send`].
 pub async fn taken(connection: &mut ServeConnection, count: usize) -> Result<(), StoreError> {
     for _ in 0..count {
-        match connection.answer().await? {
-            Response::Added(true) => {}
-            Response::Added(false) => {
-                let end = connection.peer().ended(crate::PEER_END).await;
-                return Err(StoreError::Refused {
-                    request: "a path",
-                    end: Box::new(end),
-                });
-            }
-            other => return Err(unexpected("whether a path was added", &other)),
+        let answer = connection.answer().await?;
+        let Response::Added(added) = answer else {
+            return Err(unexpected("whether a path was added", &answer));
+        };
+        if !added {
+            let end = connection.peer().ended(crate::PEER_END).await;
+            return Err(StoreError::Refused {
+                request: "a path",
+                end: Box::new(end),
+            });
         }
     }
     Ok(())

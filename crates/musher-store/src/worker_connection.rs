@@ -75,7 +75,10 @@ impl WorkerConnection {
                     });
                 }
                 ClientEvent::Message(_) => {}
-                other => return Err(unexpected("the handshake", &other)),
+                other @ (ClientEvent::Reply(_)
+                | ClientEvent::Failed(_)
+                | ClientEvent::Refused(_)
+                | ClientEvent::Nar(_)) => return Err(unexpected("the handshake", &other)),
             }
         }
     }

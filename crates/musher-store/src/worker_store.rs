@@ -151,9 +151,9 @@ impl Store for WorkerStore {
             paths: paths.clone(),
             substitute,
         };
-        let valid = match connection.call(request, &mut deaf).await? {
-            Response::Paths(valid) => valid,
-            other => return Err(unexpected("a set of paths", &other)),
+        let answer = connection.call(request, &mut deaf).await?;
+        let Response::Paths(valid) = answer else {
+            return Err(unexpected("a set of paths", &answer));
         };
         self.give_back(connection);
         Ok(valid)
@@ -166,10 +166,11 @@ impl Store for WorkerStore {
         }
         let mut infos = Vec::with_capacity(paths.len());
         for _ in paths {
-            match connection.answer(&mut deaf).await? {
-                Response::PathInfo(info) => infos.extend(info),
-                other => return Err(unexpected("a path info", &other)),
-            }
+            let answer = connection.answer(&mut deaf).await?;
+            let Response::PathInfo(info) = answer else {
+                return Err(unexpected("a path info", &answer));
+            };
+            infos.extend(info);
         }
         self.give_back(connection);
         Ok(infos)

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{End, run};
 use crate::attempt_log::{AttemptLog, attempt_log};
 use crate::build::Limits;
-use crate::builder::Fault;
+use crate::builder::{Fault, Outcome};
 use crate::testing::{FakeMachine, Try, order, soon, spec};
 
 struct Running {
@@ -50,10 +50,8 @@ async fn sending(limits: Limits) -> Running {
 
 impl Running {
     async fn result(self) -> (BuildStatus, String) {
-        match soon(self.end).await.expect("no panic") {
-            End::Outcome { result, .. } => (result.status, result.error.to_string()),
-            End::Outdated { .. } | End::Fault { .. } => panic!("it came to nothing"),
-        }
+        let result = outcome(soon(self.end).await.expect("no panic")).result;
+        (result.status, result.error.to_string())
     }
 
     /// Lets time pass until the next line.
@@ -65,6 +63,13 @@ impl Running {
         let mut log = self.log.clone();
         let length = log.length();
         soon(log.read(length)).await.expect("readable");
+    }
+}
+
+fn outcome(end: End) -> Outcome {
+    match end {
+        End::Outcome { outcome, .. } => *outcome,
+        End::Outdated { .. } | End::Fault { .. } => panic!("it came to nothing"),
     }
 }
 
@@ -118,7 +123,8 @@ async fn time_in_which_inputs_are_sent_does_not_count() {
     } = running;
     attempt.succeeds().await;
     let end = soon(end).await.expect("no panic");
-    assert!(matches!(end, End::Outcome { result, .. } if result.status == BuildStatus::Built));
+    let end = outcome(end);
+    assert_eq!(end.result.status, BuildStatus::Built);
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,8 +173,9 @@ async fn a_log_that_is_too_long_counts_even_if_the_build_has_ended() {
     // Comes in one piece with the line.
     attempt.succeeds().await;
     let end = soon(end).await.expect("no panic");
-    assert!(matches!(end, End::Outcome { result, held, .. }
-            if result.status == BuildStatus::LogLimitExceeded && held.is_none()));
+    let end = outcome(end);
+    assert_eq!(end.result.status, BuildStatus::LogLimitExceeded);
+    assert!(end.held.is_none() && end.outputs.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -172,13 +172,14 @@ impl Attempt<'_> {
         taken(&mut self.connection, sent).await?;
         let valid = self.valid_paths().await?;
         check_inputs(&inputs, &valid, &unknown)?;
-        match self.logged_answer(lines).await? {
-            Response::Built(result) => Ok(Built {
-                result,
-                ahead: only.cloned(),
-            }),
-            other => Err(unexpected("a build result", &other)),
-        }
+        let answer = self.logged_answer(lines).await?;
+        let Response::Built(result) = answer else {
+            return Err(unexpected("a build result", &answer));
+        };
+        Ok(Built {
+            result,
+            ahead: only.cloned(),
+        })
     }
 
     /// As on a machine that does not: see `worker::untrusted`.
@@ -212,15 +213,18 @@ impl Attempt<'_> {
         })?;
 
         taken(&mut self.connection, sent).await?;
-        let result = match self.logged_answer(lines).await? {
-            Response::PathsBuilt(Ok(())) => BuildResult::new(BuildStatus::Built, ""),
-            Response::PathsBuilt(Err(failure)) => {
+        let answer = self.logged_answer(lines).await?;
+        let Response::PathsBuilt(built) = answer else {
+            return Err(unexpected("whether paths were built", &answer));
+        };
+        let result = match built {
+            Ok(()) => BuildResult::new(BuildStatus::Built, ""),
+            Err(failure) => {
                 let status = (BuildStatus::ALL.into_iter())
                     .find(|status| *status as u64 == failure.status.get() && !status.is_success())
                     .unwrap_or(BuildStatus::MiscFailure);
                 BuildResult::new(status, failure.message)
             }
-            other => return Err(unexpected("whether paths were built", &other)),
         };
         Ok(Built {
             result,
@@ -258,10 +262,11 @@ impl Attempt<'_> {
     }
 
     async fn valid_paths(&mut self) -> Result<BTreeSet<StorePath>, Fault> {
-        match self.connection.answer().await? {
-            Response::ValidPaths(valid) => Ok(valid),
-            other => Err(unexpected("a set of paths", &other)),
-        }
+        let answer = self.connection.answer().await?;
+        let Response::ValidPaths(valid) = answer else {
+            return Err(unexpected("a set of paths", &answer));
+        };
+        Ok(valid)
     }
 
     fn known_outputs(&self) -> BTreeMap<String, StorePath> {
@@ -363,13 +368,12 @@ impl Built {
 async fn path_infos(
     connection: &mut ServeConnection,
 ) -> Result<BTreeMap<StorePath, PathInfo>, Fault> {
-    match connection.answer().await? {
-        Response::PathInfos(infos) => Ok(infos
-            .into_iter()
-            .map(|info| (info.path.clone(), info))
-            .collect()),
-        other => Err(unexpected("path infos", &other)),
-    }
+    let answer = connection.answer().await?;
+    let Response::PathInfos(infos) = answer else {
+        return Err(unexpected("path infos", &answer));
+    };
+    let by_path = infos.into_iter().map(|info| (info.path.clone(), info));
+    Ok(by_path.collect())
 }
 
 fn unexpected(expected: &'static str, found: &Response) -> Fault {

@@ -12,6 +12,7 @@ use super::{Command, Core};
 use crate::attempt::{self, End, Order};
 use crate::attempt_log::attempt_log;
 use crate::build::{Attempt, Ended, Stage};
+use crate::builder::Outcome;
 
 /// An attempt that was not reported ended.
 pub(super) struct Running {
@@ -93,12 +94,12 @@ impl Core {
             ..
         } = running;
         match end {
-            End::Outcome {
-                result,
-                outputs,
-                held,
-                known,
-            } => {
+            End::Outcome { outcome, known } => {
+                let Outcome {
+                    result,
+                    outputs,
+                    held,
+                } = *outcome;
                 info!(
                     drv = self.builds.get(&build).map(|record| record.spec.drv_path.name()),
                     %machine,

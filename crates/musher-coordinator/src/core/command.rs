@@ -72,7 +72,7 @@ pub(crate) enum Command {
 }
 
 /// The core has ended; so does the process.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the coordinator is stopping")]
 pub(crate) struct Gone;
 

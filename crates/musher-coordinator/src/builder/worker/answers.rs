@@ -35,10 +35,11 @@ pub(super) async fn done(connection: &mut WorkerConnection, count: usize) -> Res
 pub(super) async fn valid_paths(
     connection: &mut WorkerConnection,
 ) -> Result<BTreeSet<StorePath>, Fault> {
-    match connection.answer(&mut deaf).await? {
-        Response::Paths(valid) => Ok(valid),
-        other => Err(unexpected("a set of paths", &other)),
-    }
+    let answer = connection.answer(&mut deaf).await?;
+    let Response::Paths(valid) = answer else {
+        return Err(unexpected("a set of paths", &answer));
+    };
+    Ok(valid)
 }
 
 /// The answer to a build; its log goes to `log` as it comes.
@@ -83,14 +84,13 @@ pub(super) async fn infos(
     paths: &BTreeMap<String, StorePath>,
 ) -> Result<BTreeMap<String, PathInfo>, Fault> {
     let mut infos = BTreeMap::new();
-    for (name, path) in paths {
-        match connection.answer(&mut deaf).await? {
-            Response::PathInfo(Some(info)) if info.path == *path => {
-                infos.insert(name.clone(), info);
-            }
-            Response::PathInfo(None) => {}
-            other => return Err(unexpected("a path info", &other)),
-        }
+    for name in paths.keys() {
+        let answer = connection.answer(&mut deaf).await?;
+        let Response::PathInfo(info) = answer else {
+            return Err(unexpected("a path info", &answer));
+        };
+        // The answer does not repeat the path: it is the one that was asked for.
+        infos.extend(info.map(|info| (name.clone(), info)));
     }
     Ok(infos)
 }

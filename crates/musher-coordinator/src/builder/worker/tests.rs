@@ -3,12 +3,11 @@
 mod trusted;
 mod untrusted;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use musher_protocol::types::{BuildResult, BuildStatus, PathInfo};
+use musher_protocol::types::{BuildStatus, PathInfo};
 use musher_protocol::worker::Trust;
 use musher_store::ssh::{ControlDir, Link, SshOptions, SshTarget};
 use musher_store::url::Authority;
@@ -19,8 +18,7 @@ use tokio::time::timeout;
 use super::WorkerBuilder;
 use crate::attempt::{End, Order, run};
 use crate::attempt_log::attempt_log;
-use crate::builder::Builder;
-use crate::held_outputs::HeldOutputs;
+use crate::builder::{Builder, Outcome};
 use crate::testing::NixDaemon;
 
 /// How long anything may take here.
@@ -36,9 +34,7 @@ struct Bench {
 /// A build that ended.
 #[derive(Debug)]
 struct Done {
-    result: BuildResult,
-    outputs: BTreeMap<String, PathInfo>,
-    held: Option<HeldOutputs>,
+    outcome: Outcome,
     log: String,
 }
 
@@ -82,18 +78,11 @@ impl Bench {
         let (writer, mut log) = attempt_log(self.dir.path().join("log"));
         let end = timeout(BOUND, run(&self.builder, order, writer)).await;
         match end.expect("it ends") {
-            End::Outcome {
-                result,
-                outputs,
-                held,
-                ..
-            } => {
+            End::Outcome { outcome, .. } => {
                 let log = log.read(0).await.expect("readable").unwrap_or_default();
                 let log = String::from_utf8(log.to_vec()).expect("text");
                 Came::To(Box::new(Done {
-                    result,
-                    outputs,
-                    held,
+                    outcome: *outcome,
                     log,
                 }))
             }
@@ -104,17 +93,27 @@ impl Bench {
 
     /// An attempt that must come to an end of the build.
     async fn done(&self, order: &Order) -> Done {
-        match self.attempt(order).await {
-            Came::To(done) => *done,
-            other => panic!("expected an end, found {other:?}"),
-        }
+        let came = self.attempt(order).await;
+        let Came::To(done) = came else {
+            panic!("expected an end, found {came:?}");
+        };
+        *done
     }
 
     /// An attempt that must succeed.
-    async fn built(&self, order: &Order) -> Done {
-        let done = self.done(order).await;
-        assert_eq!(done.result.status, BuildStatus::Built, "{done:?}");
-        done
+    async fn built(&self, order: &Order) -> Outcome {
+        let Done { outcome, log } = self.done(order).await;
+        assert_eq!(outcome.result.status, BuildStatus::Built, "{log}");
+        outcome
+    }
+
+    /// An attempt that must come to nothing, to the machine's blame.
+    async fn fault(&self, order: &Order) -> String {
+        let came = self.attempt(order).await;
+        let Came::Fault(reason) = came else {
+            panic!("expected a fault, found {came:?}");
+        };
+        reason
     }
 }
 

@@ -90,13 +90,12 @@ async fn what_refers_to_something_is_sent_after_it() {
 async fn lost_inputs_are_told_from_a_failed_build() {
     let bench = bench(&["lib"]).await;
     let order = order_of("app", &["lib", "src"]);
-    match bench.attempt(&order).await {
-        Came::Outdated(lost) => {
-            assert_eq!(lost, [path("src")]);
-            order.known.forget(&lost);
-        }
-        other => panic!("expected lost inputs, found {other:?}"),
-    }
+    let came = bench.attempt(&order).await;
+    let Came::Outdated(lost) = came else {
+        panic!("expected lost inputs, found {came:?}");
+    };
+    assert_eq!(lost, [path("src")]);
+    order.known.forget(&lost);
     bench.built(&order).await;
     assert!(
         bench
@@ -112,10 +111,8 @@ async fn lost_inputs_are_told_from_a_failed_build() {
 async fn a_machine_that_loses_what_it_just_took_is_at_fault() {
     let bench = bench(&["lib"]).await;
     bench.daemon.loses_uploads();
-    match bench.attempt(&order_of("app", &["lib"])).await {
-        Came::Fault(reason) => assert!(reason.contains("a moment later"), "{reason}"),
-        other => panic!("expected a fault, found {other:?}"),
-    }
+    let reason = bench.fault(&order_of("app", &["lib"])).await;
+    assert!(reason.contains("a moment later"), "{reason}");
 }
 
 #[tokio::test]
@@ -127,9 +124,10 @@ async fn a_failed_build_is_an_outcome_and_costs_its_connection() {
     script.result = Some(BuildResult::new(BuildStatus::PermanentFailure, text));
     bench.daemon.script(path("app.drv"), script);
     let done = bench.done(&order_of("app", &["lib", "src"])).await;
-    assert_eq!(done.result.status, BuildStatus::PermanentFailure);
-    assert_eq!(done.result.error.to_string(), text);
-    assert!(done.outputs.is_empty() && done.held.is_none());
+    let failed = done.outcome;
+    assert_eq!(failed.result.status, BuildStatus::PermanentFailure);
+    assert_eq!(failed.result.error.to_string(), text);
+    assert!(failed.outputs.is_empty() && failed.held.is_none());
     assert_eq!(
         done.log,
         "cc app.c\n@nix {\"action\":\"setPhase\",\"phase\":\"install\"}\nno such header\n"
@@ -146,10 +144,8 @@ async fn a_failed_build_is_an_outcome_and_costs_its_connection() {
 async fn a_daemon_that_begins_no_build_is_at_fault() {
     let bench = bench(&["lib", "src"]).await;
     bench.daemon.refuses_builds();
-    match bench.attempt(&order_of("app", &["lib", "src"])).await {
-        Came::Fault(reason) => assert_eq!(reason, "the store refused: you may not"),
-        other => panic!("expected a fault, found {other:?}"),
-    }
+    let reason = bench.fault(&order_of("app", &["lib", "src"])).await;
+    assert_eq!(reason, "the store refused: you may not");
 }
 
 #[tokio::test]
@@ -240,10 +236,8 @@ async fn a_success_without_its_output_is_the_machines_fault() {
     bench
         .daemon
         .script(path("app.drv"), Script::makes(Vec::new()));
-    match bench.attempt(&order_of("app", &["lib", "src"])).await {
-        Came::Fault(reason) => assert!(reason.contains("output `out` is not valid"), "{reason}"),
-        other => panic!("expected a fault, found {other:?}"),
-    }
+    let reason = bench.fault(&order_of("app", &["lib", "src"])).await;
+    assert!(reason.contains("output `out` is not valid"), "{reason}");
 }
 
 #[tokio::test]

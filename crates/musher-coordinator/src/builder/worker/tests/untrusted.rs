@@ -37,7 +37,7 @@ async fn the_derivation_goes_with_all_it_comes_from() {
     let mut script = Script::makes(vec![info("app", &[])]);
     script.log = vec!["cc app.c"];
     bench.daemon.script(path("app.drv"), script);
-    let done = bench.built(&order_of_app()).await;
+    let done = bench.done(&order_of_app()).await;
     assert_eq!(
         bench.daemon.asked(),
         [
@@ -49,7 +49,7 @@ async fn the_derivation_goes_with_all_it_comes_from() {
         ]
     );
     assert_eq!(done.log, "cc app.c\n");
-    assert_eq!(done.outputs["out"], info("app", &[]));
+    assert_eq!(done.outcome.outputs["out"], info("app", &[]));
 }
 
 #[tokio::test]
