@@ -14,7 +14,7 @@ use crate::{
 pub(crate) struct TestArgs {}
 
 /// What compiling and the tests need besides Rust.
-const TOOLS: [Tool; 3] = [
+const TOOLS: [Tool; 4] = [
     Tool {
         program: "cc",
         package: "gcc",
@@ -26,6 +26,10 @@ const TOOLS: [Tool; 3] = [
     Tool {
         program: "sshd",
         package: "openssh-server",
+    },
+    Tool {
+        program: "nix-daemon",
+        package: "nix-bin",
     },
 ];
 

@@ -84,11 +84,10 @@ impl Coordinator {
         let socket = DaemonPlaces::control_socket(run);
         // The transport hides the system's words, so they are got here.
         if let Err(source) = UnixStream::connect(&socket).await {
-            return Err(match source.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                    CoordinatorError::NotRunning { socket, source }
-                }
-                _ => CoordinatorError::Connect { socket, source },
+            let nobody = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+            return Err(match nobody.contains(&source.kind()) {
+                true => CoordinatorError::NotRunning { socket, source },
+                false => CoordinatorError::Connect { socket, source },
             });
         }
         let path = socket.clone();

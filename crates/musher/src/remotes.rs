@@ -99,23 +99,23 @@ pub(crate) fn store_failure(attempt: &'static str, url: &StoreUrl, source: Store
     let help = source.help();
     let is_users = matches!(source, StoreError::Invalid { .. });
     let url = place(url);
-    let error = match source {
+    let error = if let StoreError::WorkerSession { end, .. } | StoreError::ServeSession { end, .. } =
+        &source
+        && end.program_missing()
+    {
         // What the protocol made of its absence says nothing more.
-        StoreError::WorkerSession { end, .. } | StoreError::ServeSession { end, .. }
-            if end.program_missing() =>
-        {
-            let source = end;
-            RemotesError::NoProgram {
-                attempt,
-                url,
-                source,
-            }
-        }
-        source => RemotesError::Store {
+        let source = end.clone();
+        RemotesError::NoProgram {
             attempt,
             url,
             source,
-        },
+        }
+    } else {
+        RemotesError::Store {
+            attempt,
+            url,
+            source,
+        }
     };
     Failure::of(is_users, error).help(help)
 }

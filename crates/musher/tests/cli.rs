@@ -2,8 +2,11 @@
 //! messages out.
 
 mod cli {
+    mod coordinator;
+    mod doctor;
     mod help;
     mod machine;
     mod setup;
+    mod store;
     mod support;
 }

@@ -167,7 +167,8 @@ fn diff(change: &FileChange) -> String {
     unified_diff(&change.path, change.before.as_deref(), &change.after)
 }
 
-fn describe(note: &SetupNote) -> String {
+/// A note as a sentence.
+pub(super) fn describe(note: &SetupNote) -> String {
     match note {
         SetupNote::Skipped(error) => match error.help() {
             Some(help) => format!("{error}; {help}"),

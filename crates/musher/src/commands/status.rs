@@ -38,7 +38,7 @@ impl StatusArgs {
 
 /// The record at the time `now`, in seconds since 1970.
 fn text(record: &StatusRecord, now: u64) -> String {
-    let since = |then: u64| quantity::duration(Duration::from_secs(now.saturating_sub(then)));
+    let since = |then: u64| quantity::age(now.saturating_sub(then));
     let name = |drv_path: &str| drv_path.rsplit('/').next().unwrap_or(drv_path).to_owned();
     let mut parts = vec![format!(
         "coordinator {}, process {}, for {}\n",
@@ -172,7 +172,7 @@ mod tests {
             aaaa-app.drv  waiting for a machine: b1 has all 4 slots taken
 
             FINISHED       MACHINE  STATUS  TOOK    ATTEMPTS  AGO
-            cccc-libc.drv  b1       built   1.23 s  1         10.0 s
+            cccc-libc.drv  b1       built   1.23 s  1         10 s
         "#]]
         .assert_eq(&text(&StatusRecord::from(reply), 1000));
     }

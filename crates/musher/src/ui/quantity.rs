@@ -4,14 +4,21 @@ use std::time::Duration;
 
 /// `0.42 ms`, `12.3 ms`, `1.24 s`, `3 min 5 s`, `2 h 10 min`, `4 d 3 h`.
 pub(crate) fn duration(time: Duration) -> String {
-    let seconds = time.as_secs();
+    match time.as_secs() {
+        0 => format!("{} ms", digits(time.as_secs_f64() * 1e3)),
+        1..60 => format!("{} s", digits(time.as_secs_f64())),
+        seconds => age(seconds),
+    }
+}
+
+/// How long ago something was: `0 s`, `59 s`, `3 min 5 s`, `2 h 10 min`.
+pub(crate) fn age(seconds: u64) -> String {
     let two = |big, unit, small, small_unit| match small {
         0 => format!("{big} {unit}"),
         small => format!("{big} {unit} {small} {small_unit}"),
     };
     match seconds {
-        0 => format!("{} ms", digits(time.as_secs_f64() * 1e3)),
-        1..60 => format!("{} s", digits(time.as_secs_f64())),
+        0..60 => format!("{seconds} s"),
         60..3600 => two(seconds / 60, "min", seconds % 60, "s"),
         3600..86_400 => two(seconds / 3600, "h", seconds / 60 % 60, "min"),
         _ => two(seconds / 86_400, "d", seconds / 3600 % 24, "h"),

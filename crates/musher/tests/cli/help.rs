@@ -1,3 +1,5 @@
+//! What `--help` and mistakes in the command line print.
+
 use std::path::Path;
 
 use expect_test::{Expect, expect};
@@ -15,48 +17,55 @@ fn help_lists_commands_options_and_exit_codes() {
     check(
         "--help",
         &expect![[r#"
-        exit 0
-        Makes any set of machines behave as one Nix build machine.
+            exit 0
+            Makes any set of machines behave as one Nix build machine.
 
-        Data goes to standard output, everything else to standard error.
+            Data goes to standard output, everything else to standard error.
 
-        Usage: musher [OPTIONS] <COMMAND>
+            Usage: musher [OPTIONS] <COMMAND>
 
-        Commands:
-          machine  Show and change the machines that build
-          setup    Make stock Nix on this host build through musher
-          help     Print this message or the help of the given subcommand(s)
+            Commands:
+              daemon   Run the coordinator: it decides where builds run, and keeps the machines connected
+              machine  Show and change the machines that build
+              serve    Serve one Nix client on standard input and output
+              setup    Make stock Nix on this host build through musher
+              doctor   Find out what is wrong, or why a derivation would not be built
+              status   Show the machines, and the builds that run, wait and ended lately
+              reload   Have the coordinator read its configuration again, and show what changed
+              store    Ask Nix stores, near and far, and copy between them
+              help     Print this message or the help of the given subcommand(s)
 
-        Options:
-          -h, --help
-                  Print help (see a summary with '-h')
+            Options:
+              -h, --help
+                      Print help (see a summary with '-h')
 
-          -V, --version
-                  Print version
+              -V, --version
+                      Print version
 
-        Global options:
-              --config <FILE>
-                  The configuration; machines in Nix's format are read from the file `machines` beside it
+            Global options:
+                  --config <FILE>
+                      The configuration; machines in Nix's format are read from the file `machines` beside it
 
-              --run <DIR>
-                  The directory of sockets
+                  --run <DIR>
+                      The directory of sockets
 
-              --state <DIR>
-                  The directory of what is kept
+                  --state <DIR>
+                      The directory of what is kept
 
-              --json
-                  Print data as JSON
+                  --json
+                      Print data as JSON
 
-          -v, --verbose
-                  Print what is going on inside; MUSHER_LOG chooses more finely
+              -v, --verbose
+                      Print what is going on inside; MUSHER_LOG chooses more finely
 
-        Exit codes:
-          0  done
-          1  the work itself failed: a build, a machine's test
-          2  a mistake in the command line, a file or a request
-          3  the surroundings failed: disk, network, a daemon that is not there
-          4  a bug in musher
-    "#]],
+            Exit codes:
+              0  done
+              1  the work itself failed: a build, a machine's test
+              2  a mistake in the command line, a file or a request
+              3  the surroundings failed: disk, network, a daemon that is not there
+              4  a bug in musher
+              130, 143  stopped by Ctrl-C, by SIGTERM
+        "#]],
     );
 }
 
@@ -65,28 +74,31 @@ fn every_command_has_help() {
     check(
         "machine --help",
         &expect![[r#"
-        exit 0
-        Show and change the machines that build
+            exit 0
+            Show and change the machines that build
 
-        Usage: musher machine [OPTIONS] <COMMAND>
+            Usage: musher machine [OPTIONS] <COMMAND>
 
-        Commands:
-          list    List the machines of the configuration
-          show    Show everything that is configured for one machine
-          import  Take over machines from a file in Nix's own format
-          help    Print this message or the help of the given subcommand(s)
+            Commands:
+              list    List the machines of the configuration, and how they are if the coordinator runs
+              show    Show everything that is configured for one machine
+              test    Try machines out: connect, copy a path there and back, and build a little
+              drain   Give a machine no new builds; those it runs go on
+              resume  Give a machine builds again
+              import  Take over machines from a file in Nix's own format
+              help    Print this message or the help of the given subcommand(s)
 
-        Options:
-          -h, --help  Print help
+            Options:
+              -h, --help  Print help
 
-        Global options:
-              --config <FILE>  The configuration; machines in Nix's format are read from the file `machines`
-                               beside it
-              --run <DIR>      The directory of sockets
-              --state <DIR>    The directory of what is kept
-              --json           Print data as JSON
-          -v, --verbose        Print what is going on inside; MUSHER_LOG chooses more finely
-    "#]],
+            Global options:
+                  --config <FILE>  The configuration; machines in Nix's format are read from the file `machines`
+                                   beside it
+                  --run <DIR>      The directory of sockets
+                  --state <DIR>    The directory of what is kept
+                  --json           Print data as JSON
+              -v, --verbose        Print what is going on inside; MUSHER_LOG chooses more finely
+        "#]],
     );
     check(
         "machine import --help",
@@ -168,6 +180,246 @@ fn every_command_has_help() {
 
           -v, --verbose
                   Print what is going on inside; MUSHER_LOG chooses more finely
+    "#]],
+    );
+}
+
+#[test]
+fn commands_about_stores_and_machines_have_help() {
+    check(
+        "store --help",
+        &expect![[r#"
+        exit 0
+        Ask Nix stores, near and far, and copy between them
+
+        Usage: musher store [OPTIONS] <COMMAND>
+
+        Commands:
+          ping       Ask a store whether it answers, and who it is
+          info       Show what a store's URL means, and what the store says of itself
+          path-info  Show what a store knows of paths
+          copy       Copy paths, with all they refer to, from one store to another
+          help       Print this message or the help of the given subcommand(s)
+
+        Options:
+          -h, --help  Print help
+
+        Global options:
+              --config <FILE>  The configuration; machines in Nix's format are read from the file `machines`
+                               beside it
+              --run <DIR>      The directory of sockets
+              --state <DIR>    The directory of what is kept
+              --json           Print data as JSON
+          -v, --verbose        Print what is going on inside; MUSHER_LOG chooses more finely
+    "#]],
+    );
+    check(
+        "store ping -h",
+        &expect![[r#"
+        exit 0
+        Ask a store whether it answers, and who it is
+
+        Usage: musher store ping [OPTIONS]
+
+        Options:
+              --store <URL>                The store: ssh-ng://HOST, ssh://HOST, unix:///SOCKET, daemon,
+                                           auto, or a directory [default: auto]
+              --connect-timeout <SECONDS>  How long connecting may take [default: the configuration's
+                                           `connect-timeout`]
+          -h, --help                       Print help
+
+        Global options:
+              --config <FILE>  The configuration; machines in Nix's format are read from the file `machines`
+                               beside it
+              --run <DIR>      The directory of sockets
+              --state <DIR>    The directory of what is kept
+              --json           Print data as JSON
+          -v, --verbose        Print what is going on inside; MUSHER_LOG chooses more finely
+    "#]],
+    );
+    check(
+        "store copy --help",
+        &expect![[r#"
+            exit 0
+            Copy paths, with all they refer to, from one store to another
+
+            What is valid in the destination is not sent again. What was copied before an interruption stays
+            there.
+
+            Usage: musher store copy [OPTIONS] <--from <URL>|--to <URL>> <PATHS>...
+
+            Arguments:
+              <PATHS>...
+                      The paths, something inside of them, or links to them
+
+            Options:
+                  --from <URL>
+                      The store to copy from [default: auto]
+
+                  --to <URL>
+                      The store to copy to [default: auto]
+
+                  --substitute
+                      Let the destination fetch what it can from its own substituters first
+
+                  --connect-timeout <SECONDS>
+                      How long connecting may take [default: the configuration's `connect-timeout`]
+
+              -h, --help
+                      Print help (see a summary with '-h')
+
+            Global options:
+                  --config <FILE>
+                      The configuration; machines in Nix's format are read from the file `machines` beside it
+
+                  --run <DIR>
+                      The directory of sockets
+
+                  --state <DIR>
+                      The directory of what is kept
+
+                  --json
+                      Print data as JSON
+
+              -v, --verbose
+                      Print what is going on inside; MUSHER_LOG chooses more finely
+        "#]],
+    );
+    check(
+        "machine test --help",
+        &expect![[r#"
+            exit 0
+            Try machines out: connect, copy a path there and back, and build a little
+
+            Says what was measured: the time to connect, the round trip, versions, trust, the rates of copying,
+            and the time of a trivial build. What is copied and built there (some 4 MiB) is garbage afterwards,
+            which Nix collects in time. The exit code is 1 if a machine fails.
+
+            Usage: musher machine test [OPTIONS] <NAME|--all>
+
+            Arguments:
+              [NAME]...
+                      The machines
+
+            Options:
+                  --all
+                      Every machine of the configuration
+
+                  --timeout <SECONDS>
+                      How long each step may take
+          
+                      [default: 60]
+
+                  --connect-timeout <SECONDS>
+                      How long connecting may take [default: the configuration's `connect-timeout`]
+
+              -h, --help
+                      Print help (see a summary with '-h')
+
+            Global options:
+                  --config <FILE>
+                      The configuration; machines in Nix's format are read from the file `machines` beside it
+
+                  --run <DIR>
+                      The directory of sockets
+
+                  --state <DIR>
+                      The directory of what is kept
+
+                  --json
+                      Print data as JSON
+
+              -v, --verbose
+                      Print what is going on inside; MUSHER_LOG chooses more finely
+        "#]],
+    );
+    check(
+        "doctor --help",
+        &expect![[r#"
+        exit 0
+        Find out what is wrong, or why a derivation would not be built
+
+        Looks at the configuration, the coordinator, the home store, the settings of Nix and each machine.
+        Given a derivation, tells which machines could build it, what the others lack, and what Nix makes of
+        that. The exit code is 1 if there is a problem.
+
+        Usage: musher doctor [OPTIONS] [DRV]
+
+        Arguments:
+          [DRV]
+                  A derivation: a file whose name ends in `.drv`
+
+        Options:
+              --nix-conf <FILE>
+                  Nix's configuration [default: nix.conf in Nix's usual directory]
+
+              --builders-file <FILE>
+                  The file of builders that nix.conf includes [default: musher-builders beside nix.conf]
+
+              --program <PATH>
+                  The program that Nix starts for a session [default: this one]
+
+              --connect-timeout <SECONDS>
+                  How long connecting may take [default: the configuration's `connect-timeout`]
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+        Global options:
+              --config <FILE>
+                  The configuration; machines in Nix's format are read from the file `machines` beside it
+
+              --run <DIR>
+                  The directory of sockets
+
+              --state <DIR>
+                  The directory of what is kept
+
+              --json
+                  Print data as JSON
+
+          -v, --verbose
+                  Print what is going on inside; MUSHER_LOG chooses more finely
+    "#]],
+    );
+    check(
+        "status -h",
+        &expect![[r#"
+        exit 0
+        Show the machines, and the builds that run, wait and ended lately
+
+        Usage: musher status [OPTIONS]
+
+        Options:
+          -h, --help  Print help
+
+        Global options:
+              --config <FILE>  The configuration; machines in Nix's format are read from the file `machines`
+                               beside it
+              --run <DIR>      The directory of sockets
+              --state <DIR>    The directory of what is kept
+              --json           Print data as JSON
+          -v, --verbose        Print what is going on inside; MUSHER_LOG chooses more finely
+    "#]],
+    );
+    check(
+        "reload -h",
+        &expect![[r#"
+        exit 0
+        Have the coordinator read its configuration again, and show what changed
+
+        Usage: musher reload [OPTIONS]
+
+        Options:
+          -h, --help  Print help
+
+        Global options:
+              --config <FILE>  The configuration; machines in Nix's format are read from the file `machines`
+                               beside it
+              --run <DIR>      The directory of sockets
+              --state <DIR>    The directory of what is kept
+              --json           Print data as JSON
+          -v, --verbose        Print what is going on inside; MUSHER_LOG chooses more finely
     "#]],
     );
 }

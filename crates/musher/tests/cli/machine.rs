@@ -1,3 +1,5 @@
+//! Commands about machines that need only the configuration.
+
 use expect_test::expect;
 
 use super::support::Place;
@@ -22,7 +24,7 @@ systems = ["aarch64-linux"]
 #[test]
 fn list_shows_both_files() {
     let place = Place::with(&[("musher.toml", TWO), ("machines", "old s390x-linux - 2")]);
-    place.check("machine list", &expect![[r#"
+    place.check("machine list --run DIR/run", &expect![[r#"
         exit 0
         NAME    CONNECT                     KIND    SYSTEMS                  JOBS  SPEED  FEATURES
         bigbox  ssh-ng://build@bigbox:2222  nix     i686-linux,x86_64-linux  8     2.5    big-parallel!,kvm
@@ -31,7 +33,7 @@ fn list_shows_both_files() {
         --- messages
         note:  machine `later` is of kind `musher`, which this release cannot drive yet; set `kind = "nix"` if the host has stock Nix
     "#]]);
-    place.check("machine list --json", &expect![[r#"
+    place.check("machine list --json --run DIR/run", &expect![[r#"
         exit 0
         [
           {
@@ -51,7 +53,8 @@ fn list_shows_both_files() {
               "big-parallel"
             ],
             "defined-at": "DIR/musher.toml:2:1",
-            "not-drivable": null
+            "not-drivable": null,
+            "live": null
           },
           {
             "name": "later",
@@ -65,7 +68,8 @@ fn list_shows_both_files() {
             "supported-features": [],
             "mandatory-features": [],
             "defined-at": "DIR/musher.toml:12:1",
-            "not-drivable": "machine `later` is of kind `musher`, which this release cannot drive yet"
+            "not-drivable": "machine `later` is of kind `musher`, which this release cannot drive yet",
+            "live": null
           },
           {
             "name": "old",
@@ -79,7 +83,8 @@ fn list_shows_both_files() {
             "supported-features": [],
             "mandatory-features": [],
             "defined-at": "DIR/machines:1:1",
-            "not-drivable": null
+            "not-drivable": null,
+            "live": null
           }
         ]
     "#]]);
@@ -89,7 +94,7 @@ fn list_shows_both_files() {
 fn without_machines_the_list_says_so() {
     let place = Place::with(&[("musher.toml", "")]);
     place.check(
-        "machine list",
+        "machine list --run DIR/run",
         &expect![[r#"
         exit 0
         --- messages
@@ -109,7 +114,7 @@ fn without_machines_the_list_says_so() {
 fn mistakes_have_a_place_and_advice() {
     let place = Place::with(&[("musher.toml", "timeout = 1\nmax-silent-tme = 1")]);
     place.check(
-        "machine list",
+        "machine list --run DIR/run",
         &expect![[r#"
         exit 2
         --- messages
@@ -282,7 +287,7 @@ fn import_makes_the_file() {
         }
     "#]]);
     place.check(
-        "machine list",
+        "machine list --run DIR/run",
         &expect![[r#"
         exit 0
         NAME  CONNECT  KIND  SYSTEMS  JOBS  SPEED  FEATURES

@@ -1,3 +1,5 @@
+//! `musher setup`.
+
 use expect_test::expect;
 
 use super::support::Place;

@@ -3,6 +3,7 @@
 mod advice;
 mod recipe;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use musher_api::coordinator::{ExplainReply, ExplainRequest, MachineLack};
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use self::recipe::Recipe;
 use crate::context::Context;
-use crate::coordinator::{Coordinator, CoordinatorError};
+use crate::coordinator::Coordinator;
 use crate::failure::Failure;
 use crate::outcome::Outcome;
 use crate::runtime::block_on;
@@ -29,11 +30,20 @@ struct DerivationRecord {
     /// `coordinator`, or `configuration` while that is not running.
     asked: &'static str,
     /// Machines that could build it.
-    able: Vec<String>,
+    able: Vec<AbleRecord>,
     lacks: Vec<LackRecord>,
     /// What Nix makes of that.
     outcome: String,
     help: Vec<String>,
+}
+
+/// A machine that could build it.
+#[derive(Debug, Serialize)]
+struct AbleRecord {
+    machine: String,
+    /// `available`, `away` or `drained`; null while the coordinator is not
+    /// running.
+    state: Option<String>,
 }
 
 /// Why a machine could never build it.
@@ -44,17 +54,20 @@ struct LackRecord {
     lacks: Vec<String>,
 }
 
+/// The states of machines, by name.
+type States = BTreeMap<String, String>;
+
 /// Tells what can become of the derivation in `file`.
 pub(super) fn explain(context: &Context, file: &Path) -> Result<Outcome, Failure> {
     let config = context.config()?;
     let recipe = Recipe::read(file, &config.settings.home_store)?;
     let needs = recipe.needs();
-    let (asked, reply) = match ask(context, &needs) {
-        Ok(reply) => ("coordinator", reply),
-        Err(error) if error.is_not_running() => {
-            ("configuration", by_configuration(&config, &needs))
+    let (asked, reply, states) = match ask(context, &needs)? {
+        Some((reply, states)) => ("coordinator", reply, states),
+        None => {
+            let reply = by_configuration(&config, &needs);
+            ("configuration", reply, States::new())
         }
-        Err(error) => return Err(error.into()),
     };
     let is_able = !reply.able.is_empty();
     let record = DerivationRecord {
@@ -67,7 +80,12 @@ pub(super) fn explain(context: &Context, file: &Path) -> Result<Outcome, Failure
             true => Vec::new(),
             false => advice::help(&needs, config.machines()),
         },
-        able: reply.able,
+        able: (reply.able.into_iter())
+            .map(|machine| AbleRecord {
+                state: states.get(&machine).cloned(),
+                machine,
+            })
+            .collect(),
         lacks: reply.lacks.into_iter().map(LackRecord::from).collect(),
     };
     if context.ui.json {
@@ -78,19 +96,25 @@ pub(super) fn explain(context: &Context, file: &Path) -> Result<Outcome, Failure
     Ok(Outcome::of(is_able))
 }
 
-fn ask(context: &Context, needs: &Needs) -> Result<ExplainReply, CoordinatorError> {
+/// Asks the coordinator, if there is one, what the machines could do and how
+/// they are.
+fn ask(context: &Context, needs: &Needs) -> Result<Option<(ExplainReply, States)>, Failure> {
     let request = ExplainRequest {
         system: needs.system.clone(),
         required_features: needs.features.iter().cloned().collect(),
     };
     let run = &context.places.run;
-    let asked = async { Coordinator::connect(run).await?.explain(request).await };
-    // A runtime that cannot be started cannot ask anyone either.
-    block_on(async { Ok(asked.await) }).unwrap_or_else(|_| {
-        Err(CoordinatorError::NotRunning {
-            socket: run.clone(),
-            source: std::io::Error::other("no runtime"),
-        })
+    block_on(async {
+        let mut coordinator = match Coordinator::connect(run).await {
+            Ok(coordinator) => coordinator,
+            Err(error) if error.is_not_running() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let reply = coordinator.explain(request).await?;
+        let status = coordinator.status().await?;
+        let machines = status.machines.into_iter();
+        let states = machines.map(|m| (m.name, m.state)).collect();
+        Ok(Some((reply, states)))
     })
 }
 
@@ -132,9 +156,10 @@ fn text(record: &DerivationRecord, needs: &Needs) -> String {
     head.add("needs", needs.to_string());
     head.add("by the", record.asked);
 
-    let mut table = Table::new(&["MACHINE", "CAN BUILD IT", "BECAUSE IT"]);
-    for name in &record.able {
-        table.row([name.clone(), "yes".to_owned(), String::new()]);
+    let mut table = Table::new(&["MACHINE", "CAN BUILD IT", "NOTE"]);
+    for AbleRecord { machine, state } in &record.able {
+        let state = state.clone().unwrap_or_default();
+        table.row([machine.clone(), "yes".to_owned(), state]);
     }
     for LackRecord { machine, lacks } in &record.lacks {
         table.row([machine.clone(), "no".to_owned(), lacks.join(" and ")]);

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use musher_coordinator::config::{Config, Machine};
-use musher_coordinator::setup::FileChange;
+use musher_coordinator::setup::{FileChange, SetupNote};
 use musher_protocol::worker::Trust;
 use serde::Serialize;
 
 use crate::check::{Check, Finding};
-use crate::commands::setup::SetupPlaces;
+use crate::commands::setup::{SetupPlaces, describe};
 use crate::commands::status::LiveRecord;
 use crate::context::Context;
 use crate::coordinator::Coordinator;
@@ -153,7 +153,12 @@ fn setup_files(checks: &mut Vec<Check>, context: &Context, setup: &SetupPlaces) 
         Err(failure) => return checks.push(Check::new("set-up", Err(failure))),
     };
     look(checks, "builders file", file(&plan.builders, &[]));
-    look(checks, "nix.conf", file(&plan.nix_conf, &plan.settings));
+    let overridden = (plan.notes.iter())
+        .find(|note| matches!(note, SetupNote::IncludedLater { .. }))
+        .map(describe);
+    let nix_conf = file(&plan.nix_conf, &plan.settings);
+    let nix_conf = nix_conf.map(|((), finding)| ((), finding.warn(overridden)));
+    look(checks, "nix.conf", nix_conf);
 }
 
 /// Whether a file is as `musher setup` would have it; `lines` are what counts.

@@ -29,17 +29,25 @@ pub(crate) struct CopyArgs {
     /// The paths, something inside of them, or links to them
     #[arg(required = true)]
     paths: Vec<String>,
-    /// The store to copy from [default: auto]
-    #[arg(long, value_name = "URL", required_unless_present = "to")]
-    from: Option<String>,
-    /// The store to copy to [default: auto]
-    #[arg(long, value_name = "URL")]
-    to: Option<String>,
+    #[command(flatten)]
+    ends: Ends,
     /// Let the destination fetch what it can from its own substituters first
     #[arg(long)]
     substitute: bool,
     #[command(flatten)]
     connect: ConnectArgs,
+}
+
+/// Between which stores; one of them may be left out.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+struct Ends {
+    /// The store to copy from [default: auto]
+    #[arg(long, value_name = "URL")]
+    from: Option<String>,
+    /// The store to copy to [default: auto]
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +78,8 @@ struct End {
 
 impl CopyArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
-        let from = parse_url(self.from.as_deref().unwrap_or("auto"))?;
-        let to = parse_url(self.to.as_deref().unwrap_or("auto"))?;
+        let from = parse_url(self.ends.from.as_deref().unwrap_or("auto"))?;
+        let to = parse_url(self.ends.to.as_deref().unwrap_or("auto"))?;
         let record = with_remotes(context, &self.connect, async |remotes| {
             let from = End::open(remotes, from)?;
             let to = End::open(remotes, to)?;

@@ -27,9 +27,10 @@ pub(super) fn help(needs: &Needs, machines: &[Machine]) -> Vec<String> {
         .filter(|machine| machine.ssh_store().is_ok())
         .filter_map(|machine| match needs.lacks(&machine.spec()).as_slice() {
             [Lack::Features { missing }] => {
+                let it = if missing.len() == 1 { "it" } else { "them" };
                 let missing: Vec<_> = missing.iter().map(|name| format!("\"{name}\"")).collect();
                 Some(format!(
-                    "if `{}` has it, add {} to its `supported-features`",
+                    "if `{}` has {it}, add {} to its `supported-features`",
                     machine.name,
                     missing.join(", ")
                 ))

@@ -176,12 +176,15 @@ impl Trivial {
                 mode,
             },
         };
-        let result = match connection.call(request, &mut hear).await? {
-            worker::Response::BuildResult(result) => result,
-            worker::Response::KeyedBuildResults(mut results) if results.len() == 1 => {
-                results.remove(0).1
-            }
-            other => return Err(unexpected(&other)),
+        let answer = connection.call(request, &mut hear).await?;
+        let result = if let worker::Response::BuildResult(result) = answer {
+            result
+        } else if let worker::Response::KeyedBuildResults(results) = &answer
+            && let [(_, result)] = results.as_slice()
+        {
+            result.clone()
+        } else {
+            return Err(unexpected(&answer));
         };
         Ok(Ended { result, log })
     }
@@ -206,13 +209,16 @@ impl Trivial {
                 options,
             },
         };
-        let result = match connection.call(&request).await? {
-            serve::Response::Built(result) => result,
-            serve::Response::PathsBuilt(Ok(())) => BuildResult::new(BuildStatus::Built, ""),
-            serve::Response::PathsBuilt(Err(failure)) => {
-                BuildResult::new(BuildStatus::MiscFailure, failure.message)
+        let answer = connection.call(&request).await?;
+        let result = if let serve::Response::Built(result) = answer {
+            result
+        } else if let serve::Response::PathsBuilt(built) = answer {
+            match built {
+                Ok(()) => BuildResult::new(BuildStatus::Built, ""),
+                Err(failure) => BuildResult::new(BuildStatus::MiscFailure, failure.message),
             }
-            other => return Err(unexpected(&other)),
+        } else {
+            return Err(unexpected(&answer));
         };
         let mut log = Vec::new();
         if let (false, Some(stderr)) = (result.status.is_success(), connection.peer().stderr()) {

@@ -1,0 +1,195 @@
+//! The commands that ask the coordinator, and a coordinator that runs. Its
+//! machines cannot be reached: nobody listens on port 1.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use expect_test::expect;
+
+use super::support::{Place, run};
+
+const CONFIG: &str = r#"
+machine = [
+    { name = "a", connect = "ssh-ng://127.0.0.1:1", systems = ["x86_64-linux"], max-jobs = 4 },
+    { name = "b", connect = "ssh-ng://127.0.0.1:1", systems = ["x86_64-linux"] },
+]
+"#;
+
+/// A `musher daemon`; ended when dropped.
+struct Daemon(Child);
+
+impl Daemon {
+    /// Starts one in `place`, and waits until it has tried its machines.
+    fn start(place: &Place) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_musher"))
+            .args(words(place, "daemon"))
+            .env_clear()
+            .env("HOME", place.path())
+            .env("NIX_CONF_DIR", place.path())
+            .env("NIX_SSHOPTS", "-F none")
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let daemon = Self(child.expect("musher starts"));
+        let started = Instant::now();
+        while status(place).matches("\"away\"").count() < 2 {
+            assert!(started.elapsed() < Duration::from_secs(20));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        daemon
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.0.kill().expect("our child");
+        self.0.wait().expect("its end");
+    }
+}
+
+/// A command line with all places inside of `place`.
+fn words(place: &Place, command: &str) -> Vec<String> {
+    let dir = place.path().display();
+    let places = format!("--config {dir}/musher.toml --run {dir}/run --state {dir}/state");
+    let words = format!("{places} {command}");
+    words.split_whitespace().map(str::to_owned).collect()
+}
+
+fn status(place: &Place) -> String {
+    run(&words(place, "status --json"), place.path())
+}
+
+#[test]
+fn without_a_coordinator_there_is_advice() {
+    let place = Place::with(&[("musher.toml", CONFIG)]);
+    place.check(
+        "status --run DIR/run",
+        &expect![[r#"
+        exit 3
+        --- messages
+        error: the coordinator is not running: nobody listens on `DIR/run/control.sock`
+        cause: No such file or directory (os error 2)
+        help:  start it with `musher daemon`, or name its directory of sockets by `--run`
+    "#]],
+    );
+    place.check(
+        "machine drain a --run DIR/run",
+        &expect![[r#"
+        exit 3
+        --- messages
+        error: the coordinator is not running: nobody listens on `DIR/run/control.sock`
+        cause: No such file or directory (os error 2)
+        help:  start it with `musher daemon`, or name its directory of sockets by `--run`
+    "#]],
+    );
+    place.check(
+        "reload --run DIR/run",
+        &expect![[r#"
+        exit 3
+        --- messages
+        error: the coordinator is not running: nobody listens on `DIR/run/control.sock`
+        cause: No such file or directory (os error 2)
+        help:  start it with `musher daemon`, or name its directory of sockets by `--run`
+    "#]],
+    );
+}
+
+#[test]
+fn machines_are_drained_and_resumed_and_reloaded() {
+    let place = Place::with(&[("musher.toml", CONFIG)]);
+    let _daemon = Daemon::start(&place);
+    place.check(
+        "machine drain a --run DIR/run",
+        &expect![[r#"
+        exit 0
+        --- messages
+        note:  `a` gets no new builds
+    "#]],
+    );
+    place.check(
+        "machine drain x --run DIR/run",
+        &expect![[r#"
+        exit 2
+        --- messages
+        error: no machine is called `x`
+        help:  there are: a, b
+    "#]],
+    );
+    place.check(
+        "machine resume a --run DIR/run",
+        &expect![[r#"
+        exit 0
+        --- messages
+        note:  `a` gets builds
+    "#]],
+    );
+    place.check(
+        "reload --run DIR/run",
+        &expect![[r#"
+        exit 0
+        --- messages
+        note:  nothing has changed
+    "#]],
+    );
+    let other = CONFIG
+        .replace("max-jobs = 4", "max-jobs = 5")
+        .replace("\"b\"", "\"c\"");
+    fs::write(place.path().join("musher.toml"), other).expect("written");
+    let list = run(&words(&place, "machine list"), place.path());
+    for expected in [
+        "not loaded",
+        "the coordinator still has `b`",
+        "`musher reload` tells it",
+    ] {
+        assert!(list.contains(expected), "{list}");
+    }
+    place.check(
+        "reload --run DIR/run --json",
+        &expect![[r#"
+        exit 0
+        {
+          "changes": [
+            "machine `a` offers something else",
+            "machine `c` is new",
+            "machine `b` is gone"
+          ]
+        }
+    "#]],
+    );
+}
+
+#[test]
+fn the_state_of_machines_is_shown_everywhere() {
+    let place = Place::with(&[("musher.toml", CONFIG)]);
+    let _daemon = Daemon::start(&place);
+    place.check("machine list --run DIR/run", &expect![[r#"
+        exit 0
+        NAME  CONNECT               KIND  SYSTEMS       JOBS  SPEED  STATE  RUNNING  FEATURES
+        a     ssh-ng://127.0.0.1:1  nix   x86_64-linux  4     1      away   0/4      -
+        b     ssh-ng://127.0.0.1:1  nix   x86_64-linux  1     1      away   0/1      -
+        --- messages
+        note:  `a` is away: cannot reach the store's host: cannot connect to `127.0.0.1:1` by ssh: the host refuses connections on this port: ssh said `ssh: connect to host 127.0.0.1 port 1: Connection refused`
+        note:  `b` is away: cannot reach the store's host: cannot connect to `127.0.0.1:1` by ssh: the host refuses connections on this port: ssh said `ssh: connect to host 127.0.0.1 port 1: Connection refused`
+    "#]]);
+    let status = run(&words(&place, "status"), place.path());
+    assert!(status.contains("a        away   0/4"), "{status}");
+    let drv = "Derive([(\"out\",\"\",\"r:sha256\",\"\")],[],[],\"x86_64-linux\",\"/bin/sh\",[],[])";
+    fs::write(place.path().join("x.drv"), drv).expect("written");
+    place.check("doctor DIR/x.drv --run DIR/run", &expect![[r#"
+        exit 1
+        derivation  DIR/x.drv
+        needs       `x86_64-linux` with feature `ca-derivations`
+        by the      coordinator
+
+        MACHINE  CAN BUILD IT  NOTE
+        a        no            lacks `ca-derivations`
+        b        no            lacks `ca-derivations`
+
+        outcome  no machine could ever build `x86_64-linux` with feature `ca-derivations`; so at the hook entrance none of musher's builders fits, Nix declines them all by itself, and with `max-jobs = 0` it ends with an error about the required system or features
+        help     if `a` has it, add "ca-derivations" to its `supported-features`
+                 if `b` has it, add "ca-derivations" to its `supported-features`
+                 after a change, run `musher reload` and `musher setup --write`
+    "#]]);
+}

@@ -1,0 +1,8 @@
+//! The commands that connect, against a real sshd on loopback and this
+//! machine's Nix behind it, with a store of its own.
+
+mod copies;
+mod errors;
+mod host;
+mod machines;
+mod pings;
