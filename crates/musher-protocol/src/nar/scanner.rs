@@ -26,6 +26,9 @@ pub struct Scanner {
     /// Offset of the word being read.
     began: u64,
     scanned: u64,
+    /// What in the place of a length says that the sender gave up.
+    surrender: Option<u64>,
+    surrendered: bool,
 }
 
 impl Default for Scanner {
@@ -44,7 +47,24 @@ impl Scanner {
             word: Vec::new(),
             began: 0,
             scanned: 0,
+            surrender: None,
+            surrendered: false,
         }
+    }
+
+    /// A scanner of a NAR whose sender may give up between two words, and then
+    /// writes `mark` and something else. The mark is longer than any word but
+    /// the content of a file; before that, no sender gives up.
+    pub fn until(mark: u64) -> Self {
+        Self {
+            surrender: Some(mark),
+            ..Self::new()
+        }
+    }
+
+    /// Whether the sender gave up. The mark is the last that was scanned.
+    pub fn has_surrendered(&self) -> bool {
+        self.surrendered
     }
 
     /// Whether the NAR has ended.
@@ -58,10 +78,10 @@ impl Scanner {
     }
 
     /// Goes over `bytes` and returns how many of them belong to the NAR: all,
-    /// unless it ends among them. After an error the scanner is of no use.
+    /// unless it ends, or is given up, among them. After an error the scanner is of no use.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, NarError> {
         let mut rest = bytes;
-        while !rest.is_empty() && !self.is_complete() {
+        while !rest.is_empty() && !self.is_complete() && !self.surrendered {
             let taken = self.part(rest)?;
             self.scanned += taken as u64;
             rest = &rest[taken..];
@@ -121,6 +141,10 @@ impl Scanner {
 
     fn begin_word(&mut self, length: u64) -> Result<(), NarError> {
         self.word.clear();
+        if self.surrender == Some(length) && self.grammar.longest().is_some() {
+            self.surrendered = true;
+            return Ok(());
+        }
         let padding = usize::from((8 - (length % 8) as u8) % 8);
         self.part = match self.grammar.longest() {
             None => Part::Content {
@@ -253,6 +277,25 @@ mod tests {
             assert_eq!(taken, nar.len(), "in chunks of {size}");
             assert_eq!(scanner.scanned(), nar.len() as u64);
         }
+    }
+
+    #[test]
+    fn a_sender_may_give_up_between_words() {
+        let nar = tree();
+        let mark = 0x6378_7470_u64;
+        let mut stream = nar[..56].to_vec();
+        stream.extend_from_slice(&mark.to_le_bytes());
+        stream.extend_from_slice(b"because");
+        for size in 1..=stream.len() {
+            let mut scanner = Scanner::until(mark);
+            let mut taken = 0;
+            for chunk in stream.chunks(size) {
+                taken += scanner.advance(chunk).unwrap();
+            }
+            assert!(scanner.has_surrendered() && !scanner.is_complete());
+            assert_eq!(taken, 64, "in chunks of {size}");
+        }
+        assert!(Scanner::new().advance(&stream).is_err());
     }
 
     #[test]

@@ -30,11 +30,17 @@ pub enum SessionError {
         /// What it says.
         error: RemoteError,
     },
-    /// The stream ended where more had to come.
+    /// The stream ended between two things.
     #[error("the peer closed the connection {during}")]
     Ended {
         /// When it did.
         during: &'static str,
+    },
+    /// The stream ended in the middle of something.
+    #[error("the peer closed the connection in the middle of its {what}")]
+    Truncated {
+        /// What was being read.
+        what: &'static str,
     },
     /// The peer's bytes mean nothing.
     #[error("cannot understand the peer's {what}")]
@@ -63,10 +69,16 @@ impl SessionError {
     /// A faulty field, or the end of the stream in the middle of one.
     pub(super) fn decode(what: &'static str, source: DecodeError) -> Self {
         if source.is_end() {
-            Self::Ended { during: what }
+            Self::Truncated { what }
         } else {
             Self::Decode { what, source }
         }
+    }
+
+    /// Whether the peer closed the connection, rather than saying something
+    /// wrong.
+    pub fn is_end(&self) -> bool {
+        matches!(self, Self::Ended { .. } | Self::Truncated { .. })
     }
 
     /// Advice for the user.
@@ -80,6 +92,7 @@ impl SessionError {
             Self::Version { .. } => Some("a newer Nix on the other side would do".to_owned()),
             Self::Rejected { .. }
             | Self::Ended { .. }
+            | Self::Truncated { .. }
             | Self::Decode { .. }
             | Self::Unasked { .. }
             | Self::UnexpectedRead { .. } => None,

@@ -1,9 +1,8 @@
 //! Arbitrary requests with their bodies, and what is to become of them.
 
 use bytes::Bytes;
-use musher_protocol::nar::Scanner;
 use musher_protocol::types::PathInfo;
-use musher_protocol::worker::{BodyItem, Dialect, Message, Op, RemoteError, Request, Response};
+use musher_protocol::worker::{BodyItem, Dialect, Message, RemoteError, Request, Response};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any};
@@ -71,59 +70,51 @@ fn step(dialect: Dialect) -> impl Strategy<Value = Step> {
 
 /// A body for `request`, which is changed to fit.
 fn with_body(request: Request) -> BoxedStrategy<(Request, Vec<BodyItem>)> {
-    match request {
-        Request::AddMultipleToStore {
-            repair,
-            dont_check_sigs,
-            ..
-        } => vec((path_info(), chunks()), 0..3)
-            .prop_map(move |paths| {
-                let request = Request::AddMultipleToStore {
-                    repair,
-                    dont_check_sigs,
-                    count: paths.len() as u64,
-                };
-                let items = paths.into_iter().flat_map(|(info, chunks)| {
-                    let nar_size = size(&chunks);
-                    let path = BodyItem::Path(PathInfo { nar_size, ..info });
-                    [path].into_iter().chain(chunks)
-                });
-                (request, ended(items))
-            })
-            .boxed(),
-        Request::AddToStoreNar {
-            info,
-            repair,
-            dont_check_sigs,
-        } => chunks()
-            .prop_map(move |chunks| {
-                let request = Request::AddToStoreNar {
-                    info: PathInfo {
-                        nar_size: size(&chunks),
-                        ..info.clone()
-                    },
-                    repair,
-                    dont_check_sigs,
-                };
-                (request, ended(chunks))
-            })
-            .boxed(),
-        Request::AddNarToStore { .. } => vec(any::<u8>(), 0..100)
-            .prop_map(move |content| {
-                let nar = nars::file(&content);
-                assert_eq!(Scanner::new().advance(&nar), Ok(nar.len()));
-                let chunks = nar.chunks(17).map(|chunk| {
-                    let chunk = Bytes::copy_from_slice(chunk);
-                    BodyItem::Chunk(chunk)
-                });
-                (request.clone(), ended(chunks))
-            })
-            .boxed(),
-        request if request.op() == Op::AddToStore || request.has_body() => chunks()
-            .prop_map(move |chunks| (request.clone(), ended(chunks)))
-            .boxed(),
-        request => Just((request, Vec::new())).boxed(),
+    if !request.has_body() {
+        return Just((request, Vec::new())).boxed();
     }
+    if let Request::AddMultipleToStore { .. } = request {
+        return vec((path_info(), chunks()), 0..3)
+            .prop_map(move |paths| add_paths(request.clone(), paths))
+            .boxed();
+    }
+    if let Request::AddNarToStore { .. } = request {
+        return vec(any::<u8>(), 0..100)
+            .prop_map(move |content| add_nar(request.clone(), &content))
+            .boxed();
+    }
+    chunks()
+        .prop_map(move |chunks| {
+            let mut request = request.clone();
+            if let Request::AddToStoreNar { info, .. } = &mut request {
+                info.nar_size = size(&chunks);
+            }
+            (request, ended(chunks))
+        })
+        .boxed()
+}
+
+fn add_paths(
+    mut request: Request,
+    paths: Vec<(PathInfo, Vec<BodyItem>)>,
+) -> (Request, Vec<BodyItem>) {
+    if let Request::AddMultipleToStore { count, .. } = &mut request {
+        *count = paths.len() as u64;
+    }
+    let items = paths.into_iter().flat_map(|(info, chunks)| {
+        let nar_size = size(&chunks);
+        let path = BodyItem::Path(PathInfo { nar_size, ..info });
+        [path].into_iter().chain(chunks)
+    });
+    (request, ended(items))
+}
+
+fn add_nar(request: Request, content: &[u8]) -> (Request, Vec<BodyItem>) {
+    let nar = nars::directory(b"file", content);
+    let chunks = nar
+        .chunks(17)
+        .map(|chunk| BodyItem::Chunk(Bytes::copy_from_slice(chunk)));
+    (request, ended(chunks))
 }
 
 fn chunks() -> impl Strategy<Value = Vec<BodyItem>> {

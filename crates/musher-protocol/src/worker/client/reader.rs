@@ -90,7 +90,7 @@ impl Replies {
         };
         let event = match self.log().await? {
             Verdict::Failed(error) => ClientEvent::Failed(error),
-            Verdict::Done if asked.op() == Op::NarFromPath => self.nar().await?,
+            Verdict::Done if asked.op() == Op::NarFromPath => return self.nar().await,
             Verdict::Done => ClientEvent::Reply(self.response(&asked).await?),
         };
         self.settle(event).await
@@ -123,21 +123,22 @@ impl Replies {
         if whole {
             Ok(())
         } else {
-            let during = "to a NAR that it did not read to its end";
+            let during = "by failing in the middle of a NAR that it was sent";
             Err(SessionError::Ended { during })
         }
     }
 
     /// Reads messages up to the one that ends the log.
     async fn log(&mut self) -> Result<Verdict, SessionError> {
-        const WHAT: &str = "log of a request";
+        const WHAT: &str = "log";
         let from = &mut self.from;
         loop {
             from.begin_message();
             let offset = from.offset();
-            let word = from.u64("start of a message").await;
-            let word =
-                word.map_err(|error| SessionError::decode("in the middle of a request", error))?;
+            let Ok(word) = from.u64("start of a message").await else {
+                let during = "before it had answered";
+                return Err(SessionError::Ended { during });
+            };
             match word {
                 tag::LAST => return Ok(Verdict::Done),
                 tag::ERROR => {
@@ -170,26 +171,27 @@ impl Replies {
         self.from.begin_message();
         Response::decode(asked, &self.dialect, &mut self.from)
             .await
-            .map_err(|error| SessionError::decode("answer to a request", error))
+            .map_err(|error| SessionError::decode("answer", error))
     }
 
-    /// Passes a NAR through. A server that finds out too late that it has none
-    /// sends an error in its place, and hangs up.
-    async fn nar(&mut self) -> Result<ClientEvent, SessionError> {
+    /// Passes a NAR through. A server that finds out too late that it has none,
+    /// or not all of one, sends an error in its place, and hangs up.
+    async fn nar(&mut self) -> Result<(), SessionError> {
         const WHAT: &str = "NAR";
         let decode = |error| SessionError::decode(WHAT, error);
-        let word = self.from.source().peek_word().await;
-        if word == Some(tag::ERROR.to_le_bytes()) {
-            self.from.u64("start of a message").await.map_err(decode)?;
-            let error = RemoteError::decode(&self.dialect, &mut self.from).await;
-            return Ok(ClientEvent::Failed(error.map_err(decode)?));
-        }
-        let mut scanner = Scanner::new();
+        let mut scanner = Scanner::until(tag::ERROR);
         while !scanner.is_complete() {
             let chunk = self.from.nar_chunk(WHAT, CHUNK, &mut scanner).await;
             let chunk = chunk.map_err(decode)?;
+            if scanner.has_surrendered() {
+                let error = RemoteError::decode(&self.dialect, &mut self.from).await;
+                let failed = ClientEvent::Failed(error.map_err(decode)?);
+                self.settle(failed).await?;
+                let during = "because it could not send a NAR";
+                return Err(SessionError::Ended { during });
+            }
             self.events.emit(ClientEvent::Nar(chunk)).await;
         }
-        Ok(ClientEvent::Reply(Response::Nar))
+        self.settle(ClientEvent::Reply(Response::Nar)).await
     }
 }
