@@ -25,7 +25,9 @@ fn doctor_says_which_machines_could_build_a_derivation() {
     let config = CONFIG.replace("[\"kvm\"]", "[\"kvm\", \"ca-derivations\"]");
     let text = derivation("x86_64-linux", "kvm");
     let place = Place::with(&[("musher.toml", &config), ("x.drv", &text)]);
-    place.check("doctor DIR/x.drv --run DIR/run", &expect![[r#"
+    place.check(
+        "doctor DIR/x.drv --run DIR/run",
+        &expect![[r#"
         exit 0
         derivation  DIR/x.drv
         needs       `x86_64-linux` with features `ca-derivations`, `kvm`
@@ -37,8 +39,11 @@ fn doctor_says_which_machines_could_build_a_derivation() {
         c        no            machine `c` is of kind `musher`, which this release cannot drive yet
 
         outcome  it is built by `b`; while that is busy or away, it waits
-    "#]]);
-    place.check("doctor DIR/x.drv --run DIR/run --json", &expect![[r#"
+    "#]],
+    );
+    place.check(
+        "doctor DIR/x.drv --run DIR/run --json",
+        &expect![[r#"
         exit 0
         {
           "derivation": "DIR/x.drv",
@@ -71,7 +76,8 @@ fn doctor_says_which_machines_could_build_a_derivation() {
           "outcome": "it is built by `b`; while that is busy or away, it waits",
           "help": []
         }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
