@@ -110,3 +110,104 @@ fn output(claim: &BasicOutput) -> Result<Output, String> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    /// What Nix 2.8 made of a derivation by this name.
+    fn derivation(output: BasicOutput, env: &[(&str, &str)]) -> BasicDerivation {
+        let text = |text: &str| text.to_owned();
+        BasicDerivation {
+            outputs: [(text("out"), output)].into(),
+            input_sources: BTreeSet::new(),
+            system: text("x86_64-linux"),
+            builder: text("/bin/sh"),
+            args: vec![text("-c"), text("echo hello > $out")],
+            env: env
+                .iter()
+                .map(|(name, value)| (text(name), value.as_bytes().to_vec()))
+                .collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    fn path(base_name: &str) -> StorePath {
+        StorePath::from_basename(base_name.as_bytes()).expect("a store path")
+    }
+
+    const HELLO: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+
+    fn fixed(path: StorePath) -> BasicDerivation {
+        let output = BasicOutput {
+            path: Some(path),
+            hash_algo: "sha256".to_owned(),
+            hash: HELLO.to_owned(),
+        };
+        derivation(
+            output,
+            &[
+                ("builder", "/bin/sh"),
+                ("greeting", "hi"),
+                ("name", "fetched"),
+                ("out", "/nix/store/pi0hrnj8zhpb7hbxf7iyp184v2hc9zra-fetched"),
+                ("outputHash", HELLO),
+                ("outputHashAlgo", "sha256"),
+                ("outputHashMode", "flat"),
+                ("system", "x86_64-linux"),
+            ],
+        )
+    }
+
+    #[test]
+    fn a_fixed_output_is_where_nix_has_it() {
+        let real = path("ww0639sw9i2c8acx7j80l08kpw6c3y57-fetched.drv");
+        let claimed = path("00000000000000000000000000000000-fetched.drv");
+        let derivation = fixed(path("pi0hrnj8zhpb7hbxf7iyp184v2hc9zra-fetched"));
+        let found = own_path(&StoreDir::default(), &claimed, &derivation);
+        assert_eq!(found, Ok(real));
+    }
+
+    #[test]
+    fn a_floating_output_is_where_nix_has_it() {
+        let real = path("0zf903qz045wbawkwkj44xp2d3i3dxw2-floating.drv");
+        let output = BasicOutput {
+            path: None,
+            hash_algo: "r:sha256".to_owned(),
+            hash: String::new(),
+        };
+        let json = r#"{"builder":"/bin/sh","n":1,"name":"floating","outputHashAlgo":"sha256","outputHashMode":"recursive","system":"x86_64-linux"}"#;
+        let placeholder = "/1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9";
+        let derivation = derivation(output, &[("__json", json), ("out", placeholder)]);
+        let found = own_path(&StoreDir::default(), &real, &derivation);
+        assert_eq!(found, Ok(real));
+    }
+
+    #[test]
+    fn another_path_than_the_hash_gives_is_refused() {
+        let claimed = path("ww0639sw9i2c8acx7j80l08kpw6c3y57-fetched.drv");
+        let derivation = fixed(path("00000000000000000000000000000000-fetched"));
+        let error = own_path(&StoreDir::default(), &claimed, &derivation);
+        let error = error.expect_err("a refusal").message.to_string();
+        assert!(error.ends_with("does not belong where it says"), "{error}");
+    }
+
+    #[test]
+    fn one_input_addressed_output_is_one_too_many() {
+        let claimed = path("ww0639sw9i2c8acx7j80l08kpw6c3y57-fetched.drv");
+        let mut derivation = fixed(path("pi0hrnj8zhpb7hbxf7iyp184v2hc9zra-fetched"));
+        let dev = BasicOutput {
+            path: Some(path("00000000000000000000000000000000-fetched-dev")),
+            hash_algo: String::new(),
+            hash: String::new(),
+        };
+        derivation.outputs.insert("dev".to_owned(), dev);
+        let error = own_path(&StoreDir::default(), &claimed, &derivation);
+        let error = error.expect_err("a refusal").message.to_string();
+        assert_eq!(
+            error,
+            "you are not privileged to build input-addressed derivations"
+        );
+    }
+}

@@ -216,3 +216,36 @@ fn refused(status: &tonic::Status) -> CoordinatorError {
         message: status.message().to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_coordinator_that_never_comes_is_given_up() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut coordinator = Coordinator::new(dir.path().join("control.sock"));
+        let limits = api::Limits::default();
+        let order = BuildOrder::new(
+            "/nix/store/x.drv".to_owned(),
+            api::Derivation::default(),
+            api::BuildMode::Normal,
+            limits,
+        );
+        let mut build = Build::new(order);
+        let began = tokio::time::Instant::now();
+        let first = build.next(&mut coordinator).await.expect("news");
+        assert_eq!(first, News::CoordinatorAway);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        let error = build.next(&mut coordinator).await.expect_err("an error");
+        let waited = began.elapsed().as_secs();
+        assert!((30..=31).contains(&waited), "{waited} s");
+        assert!(
+            matches!(error, CoordinatorError::NeverReached { .. }),
+            "{error}"
+        );
+        assert_eq!(error.help().as_deref(), Some("start `musher daemon`"));
+    }
+}
