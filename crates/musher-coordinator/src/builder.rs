@@ -4,12 +4,14 @@ pub(crate) mod serve;
 pub(crate) mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use musher_protocol::types::{BuildResult, PathInfo};
 use musher_protocol::worker::Trust;
-use musher_store::{NarStream, StoreError};
+use musher_store::{NarStream, StoreError, WorkerConnection};
 use nix_derivation::StorePath;
+use tokio::time::timeout;
 
 use crate::attempt::{LogSink, Order};
 use crate::held_outputs::HeldOutputs;
@@ -24,6 +26,21 @@ pub(crate) struct BuilderInfo {
     pub(crate) protocol: String,
     /// Whether it trusts us.
     pub(crate) trust: Option<Trust>,
+}
+
+/// How long a machine may take to say whether it trusts us: one without an
+/// answer in time would be waited for as if it were being connected to.
+const TRUST_BOUND: Duration = Duration::from_secs(10);
+
+/// Asks whether the nix-daemon at the other end trusts us.
+async fn ask_trust(connection: &mut WorkerConnection) -> Result<Trust, StoreError> {
+    let answer = timeout(TRUST_BOUND, connection.trust()).await;
+    answer.unwrap_or_else(|_| {
+        Err(StoreError::Silent {
+            command: "nix-daemon".to_owned(),
+            after: TRUST_BOUND,
+        })
+    })
 }
 
 /// A build that came to an end on a machine.

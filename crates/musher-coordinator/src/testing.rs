@@ -4,6 +4,7 @@
 mod home_store;
 mod machine;
 mod nix_daemon;
+mod nix_store;
 mod team;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use nix_derivation::{StoreDir, StorePath};
 pub(crate) use home_store::HomeStore;
 pub(crate) use machine::{FakeMachine, Try};
 pub(crate) use nix_daemon::{NixDaemon, Script};
+pub(crate) use nix_store::NixStore;
 pub(crate) use team::{Team, ended, soon, waits};
 
 use crate::attempt::Order;
@@ -97,4 +99,28 @@ pub(crate) fn order(spec: BuildSpec, inputs: Vec<PathInfo>) -> Order {
         closure: Arc::new(Closure(inputs)),
         known: Arc::default(),
     }
+}
+
+/// As [`info`], of a path that has its address by its content.
+pub(crate) fn by_content(name: &str, references: &[&str]) -> PathInfo {
+    let ca = format!("fixed:r:sha256:{}", "0".repeat(64));
+    PathInfo {
+        ca: Some(ca.parse().expect("a content address")),
+        ..info(name, references)
+    }
+}
+
+/// An order to build `app.drv` from `app.c` and from `lib`, an output of
+/// `lib.drv`.
+pub(crate) fn order_of_app() -> Order {
+    let home = vec![
+        by_content("app.c", &[]),
+        by_content("lib.drv", &[]),
+        by_content("app.drv", &["app.c", "lib.drv"]),
+        info("lib", &[]),
+    ];
+    let inputs = vec![by_content("app.c", &[]), info("lib", &[])];
+    let mut order = order(spec("app", &["app.c", "lib"]), home);
+    order.closure = Closure(inputs).into();
+    order
 }

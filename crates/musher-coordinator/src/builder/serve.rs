@@ -4,6 +4,9 @@
 //! the log is the program's standard error, and nothing tells whether the
 //! machine trusts us; so its nix-daemon is asked, where it has one.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +26,7 @@ use nix_derivation::StorePath;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{Builder, BuilderInfo, Fault, Outcome, check_inputs};
+use super::{Builder, BuilderInfo, Fault, Outcome, ask_trust, check_inputs};
 use crate::attempt::{LogSink, Order};
 use crate::build::Limits;
 use crate::held_outputs::HeldOutputs;
@@ -67,7 +70,7 @@ impl ServeBuilder {
 
     async fn ask_trust(&self) -> Option<Trust> {
         let mut connection = self.daemon.as_ref()?.open().await.ok()?;
-        connection.trust().await.ok()
+        ask_trust(&mut connection).await.ok()
     }
 }
 
@@ -219,12 +222,7 @@ impl Attempt<'_> {
         };
         let result = match built {
             Ok(()) => BuildResult::new(BuildStatus::Built, ""),
-            Err(failure) => {
-                let status = (BuildStatus::ALL.into_iter())
-                    .find(|status| *status as u64 == failure.status.get() && !status.is_success())
-                    .unwrap_or(BuildStatus::MiscFailure);
-                BuildResult::new(status, failure.message)
-            }
+            Err(failure) => BuildResult::new(status_of(failure.status.get()), failure.message),
         };
         Ok(Built {
             result,
@@ -382,6 +380,19 @@ fn unexpected(expected: &'static str, found: &Response) -> Fault {
         found: format!("{found:?}"),
     }
     .into()
+}
+
+/// What a program's exit status says of a build that failed: Nix sets bits in
+/// it, above 0x60, for how it did.
+fn status_of(exit: u64) -> BuildStatus {
+    let has = |bits| exit & bits == bits;
+    match exit {
+        _ if !has(0x60) => BuildStatus::MiscFailure,
+        _ if has(0x01) => BuildStatus::TimedOut,
+        _ if has(0x08) => BuildStatus::NotDeterministic,
+        _ if has(0x02) => BuildStatus::OutputRejected,
+        _ => BuildStatus::PermanentFailure,
+    }
 }
 
 fn options(limits: Limits) -> BuildOptions {

@@ -19,7 +19,7 @@ use musher_store::ssh::Link;
 use musher_store::{NarStream, Store, StoreError, WorkerConnection, WorkerStore};
 use nix_derivation::StorePath;
 
-use super::{Builder, BuilderInfo, Fault, Outcome};
+use super::{Builder, BuilderInfo, Fault, Outcome, ask_trust};
 use crate::attempt::{LogSink, Order};
 
 /// How long a connection may be idle. As long as it is open, the nix-daemon
@@ -58,7 +58,7 @@ impl Builder for WorkerBuilder {
         self.link.connect().await.map_err(StoreError::Ssh)?;
         // Always a new connection: an old one says nothing about new ones.
         let mut connection = self.store.open().await?;
-        let trust = connection.trust().await?;
+        let trust = ask_trust(&mut connection).await?;
         *self.trust.lock().unwrap_or_else(PoisonError::into_inner) = Some(trust);
         let negotiated = connection.negotiated();
         let info = BuilderInfo {

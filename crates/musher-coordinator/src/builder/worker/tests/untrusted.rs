@@ -1,35 +1,10 @@
 //! Where it does not: it gets what has an address by its content, and works
 //! the rest out by itself.
 
-use musher_protocol::types::PathInfo;
 use musher_protocol::worker::Trust;
 
 use super::Bench;
-use crate::attempt::Order;
-use crate::build::Closure;
-use crate::testing::{Script, info, order, path, spec};
-
-fn by_content(name: &str, references: &[&str]) -> PathInfo {
-    let ca = format!("fixed:r:sha256:{}", "0".repeat(64));
-    PathInfo {
-        ca: Some(ca.parse().expect("a content address")),
-        ..info(name, references)
-    }
-}
-
-/// `app.drv` is built from `app.c` and from `lib`, an output of `lib.drv`.
-fn order_of_app() -> Order {
-    let home = vec![
-        by_content("app.c", &[]),
-        by_content("lib.drv", &[]),
-        by_content("app.drv", &["app.c", "lib.drv"]),
-        info("lib", &[]),
-    ];
-    let inputs = vec![by_content("app.c", &[]), info("lib", &[])];
-    let mut order = order(spec("app", &["app.c", "lib"]), home);
-    order.closure = Closure(inputs).into();
-    order
-}
+use crate::testing::{Script, by_content, info, order_of_app, path};
 
 #[tokio::test]
 async fn the_derivation_goes_with_all_it_comes_from() {
