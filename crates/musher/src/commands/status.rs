@@ -48,7 +48,7 @@ fn text(record: &StatusRecord, now: u64) -> String {
     )];
 
     let mut machines = Table::new(&[
-        "MACHINE", "STATE", "RUNNING", "NIX", "PROTOCOL", "TRUST", "REASON",
+        "MACHINE", "STATE", "SLOTS", "NIX", "PROTOCOL", "TRUST", "REASON",
     ]);
     for machine in &record.machines {
         machines.row([
@@ -161,9 +161,9 @@ mod tests {
         expect![[r#"
             coordinator 0.1.0, process 7, for 10 min
 
-            MACHINE  STATE      RUNNING  NIX     PROTOCOL     TRUST    REASON
-            b1       available  1/4      2.34.8  worker 1.38  trusted  -
-            b2       away       0/2      -       -            -        the host refused the key
+            MACHINE  STATE      SLOTS  NIX     PROTOCOL     TRUST    REASON
+            b1       available  1/4    2.34.8  worker 1.38  trusted  -
+            b2       away       0/2    -       -            -        the host refused the key
 
             RUNNING       MACHINE  FOR
             bbbb-lib.drv  b1       1 min

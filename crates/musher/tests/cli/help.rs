@@ -306,9 +306,7 @@ fn commands_about_stores_and_machines_have_help() {
                       Every machine of the configuration
 
                   --timeout <SECONDS>
-                      How long each step may take
-          
-                      [default: 60]
+                      How long each step may take [default: 60]
 
                   --connect-timeout <SECONDS>
                       How long connecting may take [default: the configuration's `connect-timeout`]

@@ -199,11 +199,17 @@ fn machine(machine: &Machine, fleet: Option<&Fleet>) -> Result<((), Finding), Fa
             return Err(Failure::environment(Problem::Away { reason }).help(help));
         }
         Some(Some(live)) => {
-            let said = [&live.nix_version, &live.protocol, &live.trust];
-            let said: Vec<_> = said.into_iter().flatten().map(String::as_str).collect();
+            let nix = (live.nix_version.as_ref()).map(|version| format!("Nix {version}"));
+            let said = [
+                Some(live.state.clone()),
+                nix,
+                live.protocol.clone(),
+                live.trust.clone(),
+            ];
+            let said: Vec<_> = said.into_iter().flatten().collect();
             let drained = (live.state == "drained")
                 .then(|| format!("`musher machine resume {name}` gives it builds again"));
-            Finding::new(format!("{}, {}", live.state, said.join(", "))).warn(drained)
+            Finding::new(said.join(", ")).warn(drained)
         }
     };
     let idle = (machine.max_jobs == 0).then(|| "`max-jobs = 0` keeps it idle".to_owned());

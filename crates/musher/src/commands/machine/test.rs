@@ -37,8 +37,8 @@ const STEP_WIDTH: usize = "round trip".len();
 pub(crate) struct TestArgs {
     #[command(flatten)]
     which: Which,
-    /// How long each step may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 60,
+    /// How long each step may take [default: 60]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, hide_default_value = true,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
     #[command(flatten)]
