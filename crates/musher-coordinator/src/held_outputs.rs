@@ -82,3 +82,41 @@ impl fmt::Debug for HeldOutputs {
         f.debug_struct("HeldOutputs").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::{StreamExt, stream};
+    use tokio::sync::oneshot;
+
+    use super::{DRAINED, HeldOutputs};
+    use crate::testing::info;
+
+    /// Whether a NAR of `nar_size` bytes is read to its end when nobody wants
+    /// it.
+    async fn is_drained(nar_size: u64) -> bool {
+        let (at_end, ended) = oneshot::channel();
+        let chunk = stream::iter([Ok(Bytes::from_static(b"some"))]);
+        let last = stream::once(async move {
+            let _ = at_end.send(());
+            Ok(Bytes::new())
+        });
+        let mut info = info("app", &[]);
+        info.nar_size = nar_size;
+        drop(HeldOutputs::ahead(&info, Box::pin(chunk.chain(last))));
+        // An error says that the stream was dropped first.
+        ended.await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn only_a_small_nar_that_nobody_wants_is_read_to_its_end() {
+        assert!(is_drained(DRAINED).await);
+        assert!(!is_drained(DRAINED + 1).await);
+    }
+
+    #[test]
+    fn outputs_can_be_let_go_when_all_is_over() {
+        let nar = Box::pin(stream::iter([Ok(Bytes::new())]));
+        drop(HeldOutputs::ahead(&info("app", &[]), nar));
+    }
+}

@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use musher_protocol::serve::{BuildOptions, Request, Response};
-use musher_protocol::types::{BuildResult, BuildStatus, PathInfo};
+use musher_protocol::types::{BuildMode, BuildResult, BuildStatus, PathInfo};
 use musher_protocol::worker::Trust;
 use musher_store::ssh::Link;
 use musher_store::{
@@ -105,6 +105,12 @@ impl Builder for ServeBuilder {
     }
 
     async fn attempt(&self, order: &Order, log: &mut LogSink) -> Result<Outcome, Fault> {
+        if order.spec.mode != BuildMode::Normal {
+            // The protocol has no word for it, and what was not checked must not
+            // seem to have been.
+            let what = "checking or repairing a build";
+            return Err(StoreError::Unsupported { what }.into());
+        }
         let trust = *self.trust.lock().unwrap_or_else(PoisonError::into_inner);
         let connection = self.store.connection().await?;
         let mut attempt = Attempt {

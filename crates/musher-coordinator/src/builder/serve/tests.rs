@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use musher_protocol::types::{BuildStatus, PathInfo};
+use musher_protocol::types::{BuildMode, BuildStatus, PathInfo};
 use musher_protocol::worker::Trust;
 use musher_store::ssh::{ControlDir, Link, SshOptions, SshTarget};
 use musher_store::url::Authority;
@@ -148,6 +148,17 @@ async fn a_failed_build_is_an_outcome_and_costs_its_connection() {
         assert_eq!(done.result.status, BuildStatus::PermanentFailure);
         assert!(done.held.is_none());
         assert_eq!(bench.store.connections(), connections);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_for_is_not_claimed_to_be_done() {
+    let bench = Bench::new(Trust::Trusted, &["lib", "src"], Ok(vec![info("app", &[])])).await;
+    let mut checked = spec("app", &[]);
+    checked.mode = BuildMode::Check;
+    match bench.attempt(&order(checked, Vec::new())).await {
+        End::Fault { reason, .. } => assert!(reason.contains("not possible"), "{reason}"),
+        End::Outcome { .. } | End::Outdated { .. } => panic!("nobody can check it there"),
     }
 }
 
