@@ -21,6 +21,10 @@ use super::outage::Outage;
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 
+/// The most bytes of one message: an end of a build with all of its outputs'
+/// references.
+const MESSAGE: usize = 64 << 20;
+
 /// How long to wait for a coordinator that has never answered.
 const FIRST_ANSWER: Duration = Duration::from_secs(30);
 
@@ -147,5 +151,5 @@ async fn connect(socket: &Path) -> io::Result<Client> {
         .connect_with_connector(connector)
         .await
         .map_err(io::Error::other)?;
-    Ok(CoordinatorClient::new(channel))
+    Ok(CoordinatorClient::new(channel).max_decoding_message_size(MESSAGE))
 }

@@ -1,6 +1,8 @@
 //! The NARs of this session's outputs, from where they were built. A build
 //! whose outputs were lost is made once more, if it makes the same.
 
+use std::time::Duration;
+
 use musher_protocol::types::PathInfo;
 use musher_protocol::worker::RemoteError;
 use nix_derivation::StorePath;
@@ -13,13 +15,19 @@ use crate::error::{ServeError, coordinator_error};
 use crate::outputs::Finished;
 use crate::wire::unless_gone;
 
+/// How often one output is built again.
+const REBUILDS: u32 = 3;
+
+/// What the coordinator needs to notice the end of a stream, and more.
+const MOMENT: Duration = Duration::from_millis(200);
+
 impl Session {
     /// Answers the client with the NAR of `path`, an output of this session.
     pub(super) async fn output_nar(&mut self, path: &StorePath) -> Result<(), ServeError> {
         let name = self.store_dir.render_path(path);
         let mut answer = NarAnswer::new(name.clone());
         let mut sent = 0;
-        let mut rebuilt = false;
+        let mut rebuilds = 0;
         loop {
             let Some((finished, info)) = self.outputs.find(path) else {
                 return answer.fail(&mut self.client, &lost(&name));
@@ -34,11 +42,11 @@ impl Session {
                     Err(error) => break error,
                 }
             };
-            if !matches!(error, CoordinatorError::NarLost { .. }) || rebuilt {
+            if !matches!(error, CoordinatorError::NarLost { .. }) || rebuilds == REBUILDS {
                 return answer.fail(&mut self.client, &coordinator_error(&error));
             }
             warn!(%error, "an output is lost: it is built again");
-            rebuilt = true;
+            rebuilds += 1;
             sent = read.offset();
             if let Err(error) = self.rebuild(path).await? {
                 return answer.fail(&mut self.client, &error);
@@ -57,8 +65,10 @@ impl Session {
             build, drv_path, ..
         } = old;
         let mut again = Build::new(build.order().anew());
-        // The old interest would keep the coordinator from starting over.
+        // The old interest would keep the coordinator from starting over. That
+        // it is gone is noticed there a moment later.
         drop(build);
+        unless_gone(&mut self.client, tokio::time::sleep(MOMENT)).await?;
         let ended = loop {
             let next = again.next(&mut self.coordinator);
             match unless_gone(&mut self.client, next).await? {
