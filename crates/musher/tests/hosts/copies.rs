@@ -126,7 +126,7 @@ fn path_info_names_what_is_not_valid() {
 fn an_interrupted_copy_leaves_nothing_running() {
     let Some(host) = Host::start() else { return };
     // It takes longer than the signal: ssh is slow at this.
-    let big = host.add("big", &vec![7; 256 << 20]);
+    let big = host.add("big", &vec![7; 128 << 20]);
     let to = host.worker();
     let local = host.local();
     let mut musher = host
