@@ -1,7 +1,7 @@
 //! What cargo knows of the workspace, and running it.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::run;
+use crate::{hosts::suite::Suite, run};
 
 /// `cargo metadata`, as much of it as the tasks read.
 #[derive(Debug, Deserialize)]
@@ -87,18 +87,31 @@ pub(crate) fn metadata() -> Result<Metadata> {
     serde_json::from_str(&text).context("cannot understand `cargo metadata`")
 }
 
-/// Builds the program `musher` and returns where it is.
+/// Builds the program `musher` for test hosts and returns where it is.
 pub(crate) fn build_musher(profile: Profile) -> Result<PathBuf> {
     let (name, directory) = match profile {
         Profile::Dev => ("dev", "debug"),
         Profile::Release => ("release", "release"),
     };
-    run::visible(&mut command(&[
-        "build",
-        "--quiet",
-        "--package=musher",
-        "--profile",
-        name,
-    ]))?;
-    Ok(metadata()?.target_directory.join(directory).join("musher"))
+    let mut build = command(&["build", "--quiet", "--package=musher", "--profile", name]);
+    let mut built = metadata()?.target_directory;
+    if !has_oldest_glibc()? {
+        let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+        build.args(["--target", &target]);
+        build.env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+        built.push(target);
+    }
+    run::visible(&mut build)?;
+    Ok(built.join(directory).join("musher"))
+}
+
+/// Whether a program linked to this machine's glibc runs on every host, which
+/// it does from the oldest of their suites. Elsewhere it is linked statically,
+/// which takes a compilation of everything for itself.
+fn has_oldest_glibc() -> Result<bool> {
+    let release = fs::read_to_string("/etc/os-release").context("cannot read `/etc/os-release`")?;
+    let codename = release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    Ok(codename == Some(Suite::ALL[0].name()))
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::{BUILDERS, SLOTS, SUITE};
 use crate::{
     cargo,
-    hosts::{command::User, team::Team},
+    hosts::{command::User, host::Host, team::Team},
     run, ui,
 };
 
@@ -34,6 +34,7 @@ fn circumstances(team: &Team, repeat: usize) -> Result<String> {
                   $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), \
                   $(free -g | sed -n 's/^Mem: *\\([0-9]*\\).*/\\1/p') GiB, Linux $(uname -r), \
                   commit $(git rev-parse --short HEAD)\"";
+    let jobs = max_jobs(&team.client)?;
     let machine = run::output(
         Command::new("sh")
             .args(["-c", script])
@@ -43,11 +44,31 @@ fn circumstances(team: &Team, repeat: usize) -> Result<String> {
         "`cargo xtask bench --repeat {repeat}`: {}.\n\
          {BUILDERS} builders of {SLOTS} slots and a client, all on that machine, with {} of Debian {}.\n\
          Wall time of one `nix-build` by an ordinary user, evaluation included; \
-         median of {repeat} (least–most), the ways in turn.",
+         median of {repeat} (least–most), the ways in turn. \
+         `musher setup` lets Nix hand over {jobs} builds at once.",
         machine.trim(),
         nix.trim(),
         SUITE.name()
     ))
+}
+
+/// The sum of the fourth column of the builders file that nix.conf includes,
+/// which is Musher's, the last of the ways.
+fn max_jobs(client: &Host) -> Result<u32> {
+    let nix_conf = client.read("/etc/nix/nix.conf")?;
+    let file = nix_conf
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .find_map(|(name, value)| {
+            (name.trim() == "builders")
+                .then(|| value.trim().strip_prefix('@'))
+                .flatten()
+        });
+    let lines = client.read(file.context("nix.conf includes no builders file")?)?;
+    let builders = lines.lines().filter(|line| !line.starts_with('#'));
+    Ok(builders
+        .filter_map(|line| line.split_whitespace().nth(3)?.parse::<u32>().ok())
+        .sum())
 }
 
 fn replaced(page: &str, section: &str) -> Option<String> {
