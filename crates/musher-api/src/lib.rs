@@ -8,7 +8,6 @@ pub mod coordinator {
     #![expect(
         missing_docs,
         unused_qualifications,
-        clippy::wildcard_imports,
         reason = "generated; the words are in the .proto file"
     )]
 

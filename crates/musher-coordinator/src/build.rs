@@ -13,7 +13,7 @@ use crate::attempt_log::AttemptLog;
 use crate::held_outputs::HeldOutputs;
 
 /// Limits on one attempt; none where nothing limits it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Limits {
     /// The longest time without a byte of log.
     pub(crate) max_silent: Option<Duration>,

@@ -26,6 +26,10 @@ use crate::home::Home;
 use crate::rpc::{ReloadConfig, Service};
 use crate::setup::{Entrance, write_builders_file};
 
+/// The largest message accepted, in bytes: a derivation with all of its
+/// environment, which can hold whole files.
+const MESSAGE: usize = 64 << 20;
+
 /// How long callers may take to hang up once the daemon stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -146,7 +150,7 @@ pub async fn run(places: DaemonPlaces) -> Result<(), DaemonError> {
     };
     info!(socket = %socket.display(), machines = specs.len(), "listening");
     let server = tonic::transport::Server::builder()
-        .add_service(CoordinatorServer::new(service))
+        .add_service(CoordinatorServer::new(service).max_decoding_message_size(MESSAGE))
         .serve_with_incoming(UnixListenerStream::new(listener));
     let end = tokio::select! {
         end = server => end.map_err(DaemonError::Serve),

@@ -22,6 +22,8 @@ mod testing;
 
 use std::error::Error;
 
+use musher_store::ssh::SshOutput;
+
 pub use daemon::{DaemonError, DaemonPlaces, run};
 pub use fleet::FleetError;
 
@@ -38,6 +40,29 @@ fn error_text(error: &dyn Error) -> String {
             text.push_str(&part);
         }
         cause = error.source();
+    }
+    text
+}
+
+/// An error with its causes in one short line that is the same each time it
+/// happens: without what ssh said, which names temporary files. For reasons
+/// that are shown again and again.
+fn short_text(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<SshOutput>() {
+            break;
+        }
+        let part = error.to_string();
+        let part = part.lines().next().unwrap_or_default();
+        if !text.ends_with(part) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(part);
+        }
+        next = error.source();
     }
     text
 }

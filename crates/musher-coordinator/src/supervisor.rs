@@ -7,6 +7,7 @@ use musher_scheduler::MachineId;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
+use tracing::debug;
 
 use crate::backoff::Backoff;
 use crate::builder::Builder;
@@ -78,7 +79,10 @@ async fn keep(
                     () = check.notified() => continue,
                 }
             }
-            Err(error) => crate::error_text(&error),
+            Err(error) => {
+                debug!(%machine, error = crate::error_text(&error), "machine cannot be reached");
+                crate::short_text(&error)
+            }
         };
         builder.disconnect().await;
         let retry_in = backoff.next(rand::random());

@@ -37,7 +37,7 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// How long to wait for the last lines of a log once the build's end is known:
 /// standard error and standard output come through different pipes.
-const LAST_LINES: Duration = Duration::from_millis(40);
+const LAST_LINES: Duration = Duration::from_millis(10);
 
 /// A machine that speaks the serve protocol.
 pub(crate) struct ServeBuilder {
@@ -94,7 +94,7 @@ impl Builder for ServeBuilder {
         let mut sweep = tokio::time::interval(IDLE);
         loop {
             tokio::select! {
-                error = self.link.lost() => return crate::error_text(&error),
+                error = self.link.lost() => return crate::short_text(&error),
                 _ = sweep.tick() => self.store.close_idle(IDLE),
             }
         }

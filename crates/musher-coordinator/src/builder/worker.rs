@@ -74,7 +74,7 @@ impl Builder for WorkerBuilder {
         let mut sweep = tokio::time::interval(IDLE);
         loop {
             tokio::select! {
-                error = self.link.lost() => return crate::error_text(&error),
+                error = self.link.lost() => return crate::short_text(&error),
                 _ = sweep.tick() => self.store.close_idle(IDLE),
             }
         }

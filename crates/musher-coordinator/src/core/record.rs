@@ -9,16 +9,18 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::build::{BuildSpec, Closure, Ended, Progress, Stage};
+use crate::build::{BuildSpec, Closure, Ended, Limits, Progress, Stage};
 
 /// Two requests with the same key are for the same build. The derivation
-/// itself is part of it: a path alone is a client's word.
+/// itself is part of it, since a path alone is a client's word; and so are the
+/// limits, lest one client's build fail at another's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BuildKey {
     drv_path: StorePath,
     check: bool,
     repair: bool,
     derivation: [u8; 32],
+    limits: Limits,
 }
 
 impl BuildKey {
@@ -32,6 +34,7 @@ impl BuildKey {
             check: spec.mode == BuildMode::Check,
             repair: spec.mode == BuildMode::Repair,
             derivation: hasher.finalize().into(),
+            limits: spec.limits,
         }
     }
 }
