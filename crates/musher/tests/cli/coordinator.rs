@@ -164,15 +164,16 @@ fn machines_are_drained_and_resumed_and_reloaded() {
 fn the_state_of_machines_is_shown_everywhere() {
     let place = Place::with(&[("musher.toml", CONFIG)]);
     let _daemon = Daemon::start(&place);
-    place.check("machine list --run DIR/run", &expect![[r#"
-        exit 0
-        NAME  CONNECT               KIND  SYSTEMS       JOBS  SPEED  STATE  RUNNING  FEATURES
-        a     ssh-ng://127.0.0.1:1  nix   x86_64-linux  4     1      away   0/4      -
-        b     ssh-ng://127.0.0.1:1  nix   x86_64-linux  1     1      away   0/1      -
-        --- messages
-        note:  `a` is away: cannot reach the store's host: cannot connect to `127.0.0.1:1` by ssh: the host refuses connections on this port: ssh said `ssh: connect to host 127.0.0.1 port 1: Connection refused`
-        note:  `b` is away: cannot reach the store's host: cannot connect to `127.0.0.1:1` by ssh: the host refuses connections on this port: ssh said `ssh: connect to host 127.0.0.1 port 1: Connection refused`
-    "#]]);
+    let list = run(&words(&place, "machine list"), place.path());
+    // The words of the reason are the store's.
+    for line in [
+        "NAME  CONNECT               KIND  SYSTEMS       JOBS  SPEED  STATE  RUNNING  FEATURES\n",
+        "a     ssh-ng://127.0.0.1:1  nix   x86_64-linux  4     1      away   0/4      -\n",
+        "note:  `a` is away: ",
+        "the host refuses connections on this port",
+    ] {
+        assert!(list.contains(line), "{list}");
+    }
     let status = run(&words(&place, "status"), place.path());
     assert!(status.contains("a        away   0/4"), "{status}");
     let drv = "Derive([(\"out\",\"\",\"r:sha256\",\"\")],[],[],\"x86_64-linux\",\"/bin/sh\",[],[])";
