@@ -25,9 +25,10 @@ pub enum SessionError {
         peer: Version,
     },
     /// The server has greeted, and wants nothing to do with us.
-    #[error("the server refuses the connection: {error}", error = error.message)]
+    #[error("the server refuses the connection")]
     Rejected {
         /// What it says.
+        #[source]
         error: RemoteError,
     },
     /// The stream ended between two things.

@@ -11,7 +11,8 @@ use crate::types::Text;
 use crate::wire::{DecodeError, Decoder, Encoder};
 
 /// A request's failure, as the server put it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct RemoteError {
     /// How bad it is.
     pub level: Level,
