@@ -14,6 +14,9 @@ use tempfile::TempDir;
 /// The longest that a command may take here.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
+/// A configuration for a busy machine.
+pub(crate) const PATIENT: &str = "connect-timeout = 40\n";
+
 const SSHD: &str = "/usr/sbin/sshd";
 
 /// Nix without privileges of its own and without anything to fetch from.
@@ -156,7 +159,7 @@ impl Host {
         let run = self.file("run");
         let run = run.to_str().expect("a path of text");
         if !Path::new(config).exists() {
-            fs::write(config, "").expect("a configuration");
+            fs::write(config, PATIENT).expect("a configuration");
         }
         let mut all = vec!["--config", config, "--run", run];
         all.extend(args);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use crate::host::{BOUND, Host};
+use crate::host::{BOUND, Host, PATIENT};
 
 /// Writes a configuration with these machines: name, URL and system.
 fn configure(host: &Host, machines: &[(&str, &str, &str)]) {
@@ -16,8 +16,8 @@ fn configure(host: &Host, machines: &[(&str, &str, &str)]) {
              systems = [\"{system}\"]\n"
         )
     };
-    let text: String = machines.iter().map(table).collect();
-    fs::write(host.file("musher.toml"), text).expect("written");
+    let tables: String = machines.iter().map(table).collect();
+    fs::write(host.file("musher.toml"), format!("{PATIENT}{tables}")).expect("written");
 }
 
 fn this_system() -> String {
@@ -45,7 +45,9 @@ fn steps(output: &str) -> Vec<[&str; 3]> {
 fn good_machines_pass_and_bad_ones_say_why() {
     let Some(host) = Host::start() else { return };
     let worker = host.url("ssh-ng", "nix-daemon", "shell", "remote");
-    let serve = host.url("ssh", "nix-store", "shell", "remote");
+    // Each with a store of its own: Nix may fail where two make one at once.
+    let serve = host.url("ssh", "nix-store", "shell", "served");
+    let other = host.url("ssh", "nix-store", "shell", "other-remote");
     let gone = "ssh-ng://root@127.0.0.1:1";
     let system = this_system();
     configure(
@@ -54,7 +56,7 @@ fn good_machines_pass_and_bad_ones_say_why() {
             ("worker", &worker, &system),
             ("gone", gone, &system),
             ("serve", &serve, &system),
-            ("other", &serve, "pdp11-unix"),
+            ("other", &other, "pdp11-unix"),
         ],
     );
     let good = host.run(&["machine", "test", "worker", "serve"]);

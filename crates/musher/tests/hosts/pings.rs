@@ -70,7 +70,7 @@ fn info_says_what_the_url_means() {
             "compress         yes",
             "max connections  3",
             "nix-daemon --stdio --store",
-            "at most          10 s",
+            "at most          40 s",
         ],
     );
     assert_eq!(info.code, Some(0), "{}", info.stderr);
