@@ -27,6 +27,32 @@ fn every_version_is_understood() {
     }
 }
 
+#[test]
+fn requests_are_pipelined() {
+    let Some(mut daemon) = Daemon::start("worker-pipelined", Version::MAX) else {
+        return;
+    };
+    let nar = nars::file(b"hello from afar\n");
+    let greeting = info(GREETING, BTreeSet::new(), &nar);
+    daemon.send_nar(&greeting, &nar);
+    for request in [
+        Request::IsValidPath(path(GREETING)),
+        Request::EnsurePath(path(ABSENT)),
+        Request::NarFromPath(path(GREETING)),
+        Request::IsValidPath(path(ABSENT)),
+    ] {
+        daemon.session.request(request).unwrap();
+    }
+    assert_eq!(daemon.session.in_flight(), 5);
+    assert_eq!(daemon.reply(), Response::Unit);
+    assert_eq!(daemon.reply(), Response::Bool(true));
+    assert!(matches!(daemon.event(), Ok(ClientEvent::Failed(_))));
+    assert_eq!(daemon.receive_nar(), nar);
+    assert_eq!(daemon.reply(), Response::Bool(false));
+    assert_eq!(daemon.session.in_flight(), 0);
+    daemon.stop();
+}
+
 /// One request of most kinds.
 fn exchange(daemon: &mut Daemon) {
     let version = daemon.ready.version;
