@@ -53,6 +53,9 @@ pub(crate) struct BenchArgs {
     /// Only this link; keeps no figures
     #[arg(long, value_enum)]
     link: Option<Place>,
+    /// Musher as it is quick to compile; keeps no figures
+    #[arg(long)]
+    dev: bool,
     /// Without Musher; keeps no figures
     #[arg(long, hide = true)]
     stock: bool,
@@ -124,7 +127,7 @@ impl Place {
 
 impl BenchArgs {
     fn is_complete(&self) -> bool {
-        self.only.is_none() && self.link.is_none() && !self.stock
+        self.only.is_none() && self.link.is_none() && !self.dev && !self.stock
     }
 
     /// Whether to measure this. Slots and not the link are what `Ready` is about.
@@ -140,10 +143,15 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     if let Some(Other::Big(args)) = &args.other {
         return big::run(args);
     }
+    let profile = if args.dev {
+        Profile::Dev
+    } else {
+        Profile::Release
+    };
     let musher = if args.stock {
         None
     } else {
-        Some(cargo::build_musher(Profile::Release)?)
+        Some(cargo::build_musher(profile)?)
     };
     let team = start_team()?;
     let mut rows = Vec::new();

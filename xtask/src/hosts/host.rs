@@ -144,9 +144,8 @@ impl Host {
     }
 
     fn await_services(&self) -> Result<()> {
-        let socket = self.path("/nix/var/nix/daemon-socket/socket");
         processes::wait_until("nix-daemon and sshd listen", || {
-            Ok(socket.exists() && ssh::greets(self.ssh_address()))
+            Ok(self.nix_daemon_listens() && ssh::greets(self.ssh_address()))
         })
         .with_context(|| {
             let logs = ["nix-daemon", "sshd"]
