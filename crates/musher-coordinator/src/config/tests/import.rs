@@ -1,3 +1,5 @@
+//! Reading machine tables into `musher.toml`: `musher machine import`.
+
 use std::path::Path;
 
 use expect_test::{Expect, expect};

@@ -1,3 +1,5 @@
+//! `musher.toml`: what it means, and where each mistake in it is.
+
 use std::path::Path;
 
 use expect_test::{Expect, expect};

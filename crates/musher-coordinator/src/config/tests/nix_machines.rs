@@ -1,3 +1,5 @@
+//! Machines in Nix's own format: what they mean, and where each mistake is.
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
