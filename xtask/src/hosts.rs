@@ -12,7 +12,6 @@ pub(crate) mod init;
 pub(crate) mod network;
 pub(crate) mod processes;
 pub(crate) mod room;
-pub(crate) mod shell;
 pub(crate) mod ssh;
 pub(crate) mod suite;
 pub(crate) mod team;

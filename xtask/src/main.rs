@@ -12,6 +12,7 @@ mod interop;
 mod lint;
 mod relay;
 mod run;
+mod shell;
 mod test;
 mod ui;
 
@@ -36,7 +37,7 @@ enum Task {
     Demo(demo::DemoArgs),
     Faults(faults::FaultsArgs),
     Interop(interop::InteropArgs),
-    Hosts(hosts::shell::HostsArgs),
+    Hosts(shell::HostsArgs),
     #[command(hide = true)]
     HostInit(hosts::init::InitArgs),
 }
@@ -59,7 +60,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Demo(args) => demo::run(&args),
         Task::Faults(args) => faults::run(&args),
         Task::Interop(args) => interop::run(&args),
-        Task::Hosts(args) => hosts::shell::run(&args),
+        Task::Hosts(args) => shell::run(&args),
         Task::HostInit(args) => hosts::init::run(&args),
     }
 }

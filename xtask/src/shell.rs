@@ -5,8 +5,12 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::{base, command::User, host::Spec, suite::Suite, team::Team};
-use crate::ui;
+use crate::{
+    cargo::{self, Profile},
+    dispatch::{self, Machine},
+    hosts::{base, command::User, host::Spec, suite::Suite, team::Team},
+    ui,
+};
 
 /// Start a client and builders, and run a command on the client as root
 #[derive(Args)]
@@ -20,6 +24,9 @@ pub(crate) struct HostsArgs {
     /// Give each builder a network of its own
     #[arg(long)]
     networked: bool,
+    /// Let the client's Nix build on them through Musher
+    #[arg(long)]
+    musher: bool,
     /// Only prepare the three bases
     #[arg(long, exclusive = true)]
     prepare: bool,
@@ -49,6 +56,15 @@ pub(crate) fn run(args: &HostsArgs) -> Result<()> {
             builder.suite().name(),
             builder.ssh_address()
         ));
+    }
+    if args.musher {
+        let machines: Vec<Machine> = team
+            .builders
+            .iter()
+            .map(|host| Machine::new(&host.destination(), 4))
+            .collect();
+        let program = cargo::build_musher(Profile::Dev)?;
+        dispatch::use_musher(&team.client, &program, &machines)?;
     }
     let words = if args.command.is_empty() {
         vec!["bash".to_owned()]
