@@ -53,6 +53,14 @@ impl Coordinator for Service {
         Ok(Response::new(Box::pin(events)))
     }
 
+    async fn find_outputs(
+        &self,
+        request: Request<api::FindOutputsRequest>,
+    ) -> Result<Response<api::FindOutputsReply>, Status> {
+        let paths = request.into_inner().paths;
+        Ok(Response::new(nar::find_outputs(self, &paths).await?))
+    }
+
     async fn read_nar(
         &self,
         request: Request<api::ReadNarRequest>,

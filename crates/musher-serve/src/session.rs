@@ -112,6 +112,8 @@ impl Session {
         match route(request, self.rights, &self.outputs, &self.store_dir) {
             Route::Refuse(error) => self.client.fail(&error),
             Route::Answer(response) => self.client.reply(&response),
+            Route::Home(Request::QueryPathInfo(path)) => self.path_info(path).await?,
+            Route::Home(Request::IsValidPath(path)) => self.is_valid(path).await?,
             Route::Home(request) => self.pass(request).await?,
             Route::HomeNar(path) => self.home_nar(path).await?,
             Route::Options(options) => {
@@ -139,6 +141,33 @@ impl Session {
         Ok(())
     }
 
+    /// What the home store knows of `path`, or else the session that built it.
+    async fn path_info(&mut self, path: StorePath) -> Result<(), ServeError> {
+        let mut answer = self.ask(vec![Request::QueryPathInfo(path.clone())]).await?;
+        if answer == Ok(Response::PathInfo(None)) {
+            answer = Ok(Response::PathInfo(self.other_output(&path).await?));
+        }
+        self.answer(answer);
+        Ok(())
+    }
+
+    /// Whether the home store has `path`, or the session that built it.
+    async fn is_valid(&mut self, path: StorePath) -> Result<(), ServeError> {
+        let mut answer = self.ask(vec![Request::IsValidPath(path.clone())]).await?;
+        if answer == Ok(Response::Bool(false)) {
+            answer = Ok(Response::Bool(self.other_output(&path).await?.is_some()));
+        }
+        self.answer(answer);
+        Ok(())
+    }
+
+    fn answer(&mut self, answer: Result<Response, RemoteError>) {
+        match answer {
+            Ok(response) => self.client.reply(&response),
+            Err(error) => self.client.fail(&error),
+        }
+    }
+
     /// Sends the NAR of a path in the home store. Of a path that it has not, a
     /// nix-daemon sends the beginning of a NAR before it gives up: it is asked
     /// first.
@@ -146,6 +175,9 @@ impl Session {
         let name = self.store_dir.render_path(&path);
         let valid = self.ask(vec![Request::IsValidPath(path.clone())]).await?;
         if valid == Ok(Response::Bool(false)) {
+            if self.other_output(&path).await?.is_some() {
+                return self.output_nar(&path).await;
+            }
             let error = RemoteError::new(format!("path '{name}' is not valid"));
             self.client.fail(&error);
             return Ok(());

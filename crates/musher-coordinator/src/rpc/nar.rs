@@ -1,4 +1,5 @@
-//! `ReadNar`: an output's bytes, from the machine that built it.
+//! `FindOutputs` and `ReadNar`: where an output is, and its bytes, from the
+//! machine that built it.
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -11,15 +12,44 @@ use tonic::Status;
 use super::{Service, gone};
 use crate::core::{Command, CoreHandle};
 
+/// Those of `paths` that are outputs of builds that somebody follows.
+pub(super) async fn find_outputs(
+    service: &Service,
+    paths: &[String],
+) -> Result<api::FindOutputsReply, Status> {
+    let mut outputs = Vec::new();
+    for text in paths {
+        let path = parse(service, text)?;
+        let output = |reply| Command::Output {
+            path: path.clone(),
+            reply,
+        };
+        let Some(ended) = service.core.ask(output).await.map_err(gone)? else {
+            continue;
+        };
+        let info = ended.outputs.values().find(|info| info.path == path);
+        let (Some(info), Some(machine)) = (info, &ended.machine) else {
+            continue;
+        };
+        outputs.push(api::FoundOutput {
+            info: Some(api::PathInfo::from_value(&service.store_dir, info)),
+            machine: machine.to_string(),
+        });
+    }
+    Ok(api::FindOutputsReply { outputs })
+}
+
+fn parse(service: &Service, path: &str) -> Result<StorePath, Status> {
+    (service.store_dir.parse_path(path.as_bytes()))
+        .map_err(|error| Status::invalid_argument(format!("bad path `{path}`: {error}")))
+}
+
 /// Opens the NAR that `request` names, at its offset.
 pub(super) async fn read_nar(
     service: &Service,
     request: &api::ReadNarRequest,
 ) -> Result<impl Stream<Item = Result<api::NarChunk, Status>> + Send + use<>, Status> {
-    let path = service.store_dir.parse_path(request.path.as_bytes());
-    let path = path.map_err(|error| {
-        Status::invalid_argument(format!("bad `path` `{}`: {error}", request.path))
-    })?;
+    let path = parse(service, &request.path)?;
     let output = |reply| Command::Output {
         path: path.clone(),
         reply,

@@ -12,7 +12,7 @@ use super::Session;
 use crate::client::NarAnswer;
 use crate::coordinator::{Build, CoordinatorError, NarRead, News};
 use crate::error::{ServeError, coordinator_error};
-use crate::outputs::Finished;
+use crate::outputs::{Finished, Located};
 use crate::wire::unless_gone;
 
 /// How often one output is built again.
@@ -22,6 +22,29 @@ const REBUILDS: u32 = 3;
 const MOMENT: Duration = Duration::from_millis(200);
 
 impl Session {
+    /// What is known of `path`, an output of a build that another session
+    /// follows: Nix 2.26 fetches a build's second output on a connection of its
+    /// own. Nothing if it is none, or if the coordinator cannot say so at once.
+    pub(super) async fn other_output(
+        &mut self,
+        path: &StorePath,
+    ) -> Result<Option<PathInfo>, ServeError> {
+        let name = self.store_dir.render_path(path);
+        let found = self.coordinator.find_output(name);
+        let found = unless_gone(&mut self.client, found).await?;
+        let Some((info, machine)) = found else {
+            return Ok(None);
+        };
+        match info.to_value(&self.store_dir) {
+            Ok(info) if info.path == *path => {
+                let known = info.clone();
+                self.outputs.borrow(Located { info, machine });
+                Ok(Some(known))
+            }
+            Ok(_) | Err(_) => Ok(None),
+        }
+    }
+
     /// Answers the client with the NAR of `path`, an output of this session.
     pub(super) async fn output_nar(&mut self, path: &StorePath) -> Result<(), ServeError> {
         let name = self.store_dir.render_path(path);
@@ -29,11 +52,10 @@ impl Session {
         let mut sent = 0;
         let mut rebuilds = 0;
         loop {
-            let Some((finished, info)) = self.outputs.find(path) else {
+            let Some((info, machine)) = self.outputs.find(path) else {
                 return answer.fail(&mut self.client, &lost(&name));
             };
-            let machine = finished.machine.clone();
-            let mut read = NarRead::new(name.clone(), machine, info.nar_size, sent);
+            let mut read = NarRead::new(name.clone(), machine.to_owned(), info.nar_size, sent);
             let error = loop {
                 let next = read.next(&mut self.coordinator);
                 match unless_gone(&mut self.client, next).await? {

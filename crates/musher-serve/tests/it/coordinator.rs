@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use futures_util::Stream;
 use musher_api::coordinator as api;
 use musher_api::coordinator::build_event::Event;
 use musher_api::coordinator::coordinator_server::{Coordinator, CoordinatorServer};
+use musher_protocol::types::PathInfo;
+use nix_derivation::StoreDir;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
@@ -107,8 +110,12 @@ pub(crate) enum Call {
     Nar(NarCall),
 }
 
+/// Outputs of builds that other sessions follow.
+type Others = Arc<Mutex<Vec<api::FoundOutput>>>;
+
 struct Service {
     calls: mpsc::UnboundedSender<Call>,
+    others: Others,
 }
 
 #[tonic::async_trait]
@@ -124,6 +131,22 @@ impl Coordinator for Service {
         let request = request.into_inner();
         let _ = self.calls.send(Call::Build(BuildCall { request, events }));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn find_outputs(
+        &self,
+        request: Request<api::FindOutputsRequest>,
+    ) -> Result<Response<api::FindOutputsReply>, Status> {
+        let paths = request.into_inner().paths;
+        let others = self.others.lock().expect("no panic");
+        let outputs = (others.iter())
+            .filter(|output| {
+                let info = output.info.as_ref();
+                info.is_some_and(|info| paths.contains(&info.path))
+            })
+            .cloned()
+            .collect();
+        Ok(Response::new(api::FindOutputsReply { outputs }))
     }
 
     async fn read_nar(
@@ -169,6 +192,7 @@ impl Coordinator for Service {
 pub(crate) struct FakeCoordinator {
     socket: PathBuf,
     calls: mpsc::UnboundedReceiver<Call>,
+    others: Others,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -178,13 +202,18 @@ impl FakeCoordinator {
     pub(crate) fn start(socket: &Path) -> Self {
         let (call, calls) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
+        let others = Others::default();
+        let service = Service {
+            calls: call,
+            others: others.clone(),
+        };
         let listener = std::os::unix::net::UnixListener::bind(socket).expect("a free socket");
         listener.set_nonblocking(true).expect("a socket");
         let thread = std::thread::spawn(move || {
             let runtime = runtime();
             runtime.block_on(async {
                 let listener = UnixListener::from_std(listener).expect("a listener");
-                let service = CoordinatorServer::new(Service { calls: call });
+                let service = CoordinatorServer::new(service);
                 let server = tonic::transport::Server::builder()
                     .add_service(service)
                     .serve_with_incoming(UnixListenerStream::new(listener));
@@ -198,9 +227,18 @@ impl FakeCoordinator {
         Self {
             socket: socket.to_owned(),
             calls,
+            others,
             stop: Some(stop),
             thread: Some(thread),
         }
+    }
+
+    /// Has another session's build made `info` on `machine`.
+    pub(crate) fn holds(&self, info: &PathInfo, machine: &str) {
+        let info = Some(api::PathInfo::from_value(&StoreDir::default(), info));
+        let machine = machine.to_owned();
+        let output = api::FoundOutput { info, machine };
+        self.others.lock().expect("no panic").push(output);
     }
 
     /// The next `Build`.

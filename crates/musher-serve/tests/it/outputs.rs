@@ -81,6 +81,38 @@ async fn everything_can_be_asked_at_once() {
 }
 
 #[tokio::test]
+async fn outputs_of_other_sessions_are_found() {
+    let Some(host) = Host::new() else { return };
+    let mut coordinator = host.coordinator();
+    let nar = nar(b"dev");
+    let info = info("dev", &nar);
+    coordinator.holds(&info, "far");
+    let mut client = host.session(None).await;
+    let other = || path("other");
+    for request in [
+        Request::NarFromPath(path("dev")),
+        Request::QueryPathInfo(path("dev")),
+        Request::IsValidPath(path("dev")),
+        Request::QueryPathInfo(other()),
+        Request::IsValidPath(other()),
+    ] {
+        client.connection.request(request).expect("a request");
+    }
+    let serving = async {
+        let call = coordinator.nar().await;
+        assert_eq!(call.request.machine, "far");
+        call.send(&nar).await;
+    };
+    let (read, ()) = tokio::join!(read_nar(&mut client), serving);
+    assert_eq!(read, nar);
+    assert_eq!(client.answer().await, Ok(Response::PathInfo(Some(info))));
+    assert_eq!(client.answer().await, Ok(Response::Bool(true)));
+    assert_eq!(client.answer().await, Ok(Response::PathInfo(None)));
+    assert_eq!(client.answer().await, Ok(Response::Bool(false)));
+    client.leave().expect("a good end");
+}
+
+#[tokio::test]
 async fn a_slow_client_holds_the_nar_back() {
     let Some(host) = Host::new() else { return };
     let mut coordinator = host.coordinator();
