@@ -5,6 +5,7 @@
 mod attempts;
 mod command;
 mod machine;
+mod recent;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use musher_protocol::types::{BuildResult, BuildStatus};
+use musher_protocol::types::{BuildResult, BuildStatus, PathInfo};
 use musher_scheduler::{
     Action, BuildId, Event, Explanation, Fault, LeaseId, MachineId, Refusal, Scheduler, Settings,
     Status, Timestamp,
@@ -33,6 +34,7 @@ pub(crate) use view::{BuildView, Finished, Lacks, MachineView, View};
 
 use attempts::Running;
 use machine::Machine;
+use recent::RecentOutputs;
 use record::{BuildKey, Record, State};
 
 /// Messages that may wait for the core; senders wait beyond it.
@@ -55,6 +57,7 @@ pub(crate) struct Core {
     /// Of the machine that joined last; see [`Machine`].
     last_turn: u64,
     finished: VecDeque<Finished>,
+    recent: RecentOutputs,
     handle: CoreHandle,
 }
 
@@ -83,6 +86,7 @@ impl Core {
             next_build: 1,
             last_turn: 0,
             finished: VecDeque::new(),
+            recent: RecentOutputs::default(),
             handle: handle.clone(),
         };
         tokio::spawn(core.run(inbox));
@@ -149,6 +153,9 @@ impl Core {
                 let ended =
                     (self.builds.values().rev()).find_map(|record| record.ended_with(&path));
                 let _ = reply.send(ended);
+            }
+            Command::Find { path, reply } => {
+                let _ = reply.send(self.find_output(&path));
             }
             Command::Unreadable { path } => self.unreadable(&path),
             Command::Stop { reply } => return Some(reply),
@@ -264,8 +271,24 @@ impl Core {
         }
         debug!(build = build.0, drv = %record.spec.drv_path, "build no longer wanted");
         self.detach(build, &record);
+        let now = Instant::now();
+        for (info, machine) in record.outputs() {
+            self.recent.remember(now, info, machine);
+        }
         drop(record);
         self.tell(Event::BuildCancelled { build });
+    }
+
+    /// What is known of `path`, an output of a build that somebody follows or
+    /// followed a moment ago, and where it is.
+    fn find_output(&self, path: &StorePath) -> Option<(PathInfo, MachineId)> {
+        let followed = (self.builds.values().rev())
+            .flat_map(Record::outputs)
+            .find(|(info, _)| info.path == *path);
+        followed.or_else(|| {
+            let (info, machine) = self.recent.find(Instant::now(), path)?;
+            Some((info.clone(), machine.clone()))
+        })
     }
 
     /// Lets nobody attach to the build any more.

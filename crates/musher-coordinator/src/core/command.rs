@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use musher_protocol::types::PathInfo;
 use musher_scheduler::{BuildId, LeaseId, MachineId, Needs};
 use nix_derivation::StorePath;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -59,6 +60,12 @@ pub(crate) enum Command {
     Reader {
         machine: MachineId,
         reply: oneshot::Sender<Option<Arc<dyn Builder>>>,
+    },
+    /// What is known of an output of a build that somebody follows, or followed
+    /// a moment ago, and where it is.
+    Find {
+        path: StorePath,
+        reply: oneshot::Sender<Option<(PathInfo, MachineId)>>,
     },
     /// The ended build that holds this output.
     Output {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use musher_protocol::types::BuildMode;
-use musher_scheduler::LeaseId;
+use musher_protocol::types::{BuildMode, PathInfo};
+use musher_scheduler::{LeaseId, MachineId};
 use nix_derivation::StorePath;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -98,6 +98,18 @@ impl Record {
             Stage::Ended(ended) => !ended.result.status.is_success(),
             Stage::Waiting(_) | Stage::Running => false,
         }
+    }
+
+    /// Its outputs, if it is over and has some, and where they are.
+    pub(super) fn outputs(&self) -> Vec<(PathInfo, MachineId)> {
+        let Stage::Ended(ended) = &self.progress.borrow().stage else {
+            return Vec::new();
+        };
+        let machine = ended.machine.iter();
+        machine
+            .flat_map(|machine| ended.outputs.values().map(move |info| (info, machine)))
+            .map(|(info, machine)| (info.clone(), machine.clone()))
+            .collect()
     }
 
     /// What came of it, if `path` is one of its outputs.

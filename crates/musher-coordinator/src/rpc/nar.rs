@@ -12,7 +12,8 @@ use tonic::Status;
 use super::{Service, gone};
 use crate::core::{Command, CoreHandle};
 
-/// Those of `paths` that are outputs of builds that somebody follows.
+/// Those of `paths` that are outputs of builds that somebody follows, or
+/// followed a moment ago.
 pub(super) async fn find_outputs(
     service: &Service,
     paths: &[String],
@@ -20,21 +21,13 @@ pub(super) async fn find_outputs(
     let mut outputs = Vec::new();
     for text in paths {
         let path = parse(service, text)?;
-        let output = |reply| Command::Output {
-            path: path.clone(),
-            reply,
-        };
-        let Some(ended) = service.core.ask(output).await.map_err(gone)? else {
-            continue;
-        };
-        let info = ended.outputs.values().find(|info| info.path == path);
-        let (Some(info), Some(machine)) = (info, &ended.machine) else {
-            continue;
-        };
-        outputs.push(api::FoundOutput {
-            info: Some(api::PathInfo::from_value(&service.store_dir, info)),
-            machine: machine.to_string(),
-        });
+        let find = |reply| Command::Find { path, reply };
+        if let Some((info, machine)) = service.core.ask(find).await.map_err(gone)? {
+            outputs.push(api::FoundOutput {
+                info: Some(api::PathInfo::from_value(&service.store_dir, &info)),
+                machine: machine.to_string(),
+            });
+        }
     }
     Ok(api::FindOutputsReply { outputs })
 }

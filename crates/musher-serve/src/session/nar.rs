@@ -23,8 +23,8 @@ const MOMENT: Duration = Duration::from_millis(200);
 
 impl Session {
     /// What is known of `path`, an output of a build that another session
-    /// follows: Nix 2.26 fetches a build's second output on a connection of its
-    /// own. Nothing if it is none, or if the coordinator cannot say so at once.
+    /// follows or followed: Nix 2.26 closes its connection after a build's first
+    /// output and fetches the next on another. Nothing if it is none, or if the coordinator cannot say so at once.
     pub(super) async fn other_output(
         &mut self,
         path: &StorePath,
