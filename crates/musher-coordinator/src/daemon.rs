@@ -118,14 +118,14 @@ pub async fn run(places: DaemonPlaces) -> Result<(), DaemonError> {
     let config = Config::load(&places.config, &host_system())?;
     let ssh = ssh_options(&places, &config.settings).await?;
     let setups = machine_setups(&config, &ssh)?;
-    let home = home(&config.settings, &ssh)?;
+    let home = Arc::new(home(&config.settings, &ssh)?);
     let store_dir = home.store_dir().clone();
     let log_dir = places.state.join("logs");
     let max_faults = usize::try_from(config.settings.max_attempts).unwrap_or(usize::MAX);
     let core = Core::start(
         SchedulerSettings { max_faults },
         first_lease(),
-        Arc::new(home),
+        Arc::clone(&home),
         log_dir,
     );
     let specs: Vec<_> = setups.values().map(|setup| setup.spec.clone()).collect();
@@ -143,6 +143,7 @@ pub async fn run(places: DaemonPlaces) -> Result<(), DaemonError> {
     let reload = reloader(places.clone(), ssh, core.clone());
     let service = Service {
         core: core.clone(),
+        home,
         store_dir,
         limits: limits(&config.settings),
         started: SystemTime::now(),

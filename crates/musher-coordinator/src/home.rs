@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use musher_protocol::types::PathInfo;
-use musher_store::{Store, StoreError, references_first};
+use musher_store::{Store, StoreError, Substitute, references_first};
 use nix_derivation::{StoreDir, StorePath};
 
 use crate::build::Closure;
@@ -81,6 +81,14 @@ impl Home {
             wanted.retain(|path| !found.contains_key(path));
         }
         Ok(Closure(references_first(found.into_values().collect())))
+    }
+
+    /// Those of `paths` that are valid now.
+    pub(crate) async fn valid(
+        &self,
+        paths: &BTreeSet<StorePath>,
+    ) -> Result<BTreeSet<StorePath>, StoreError> {
+        self.store.valid_paths(paths, Substitute::No).await
     }
 
     /// Forgets what is remembered of `paths`: they may have changed.

@@ -13,11 +13,12 @@ use futures_util::Stream;
 use musher_api::coordinator as api;
 use musher_api::coordinator::coordinator_server::Coordinator;
 use musher_scheduler::{MachineId, Needs};
-use nix_derivation::StoreDir;
+use nix_derivation::{StoreDir, StorePath};
 use tonic::{Request, Response, Status};
 
 use crate::build::Limits;
 use crate::core::{Command, CoreHandle, Gone};
+use crate::home::Home;
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -29,11 +30,20 @@ pub(crate) type ReloadConfig = Arc<
 /// Answers on `control.sock`.
 pub(crate) struct Service {
     pub(crate) core: CoreHandle,
+    pub(crate) home: Arc<Home>,
     pub(crate) store_dir: StoreDir,
     /// The limits of the configuration; a request's own may be stricter.
     pub(crate) limits: Limits,
     pub(crate) started: SystemTime,
     pub(crate) reload: ReloadConfig,
+}
+
+impl Service {
+    /// The store path that a caller named.
+    fn parse(&self, path: &str) -> Result<StorePath, Status> {
+        (self.store_dir.parse_path(path.as_bytes()))
+            .map_err(|error| Status::invalid_argument(format!("bad path `{path}`: {error}")))
+    }
 }
 
 fn gone(gone: Gone) -> Status {
@@ -51,6 +61,22 @@ impl Coordinator for Service {
     ) -> Result<Response<Self::BuildStream>, Status> {
         let events = build::build(self, request.into_inner()).await?;
         Ok(Response::new(Box::pin(events)))
+    }
+
+    async fn valid_paths(
+        &self,
+        request: Request<api::ValidPathsRequest>,
+    ) -> Result<Response<api::ValidPathsReply>, Status> {
+        let paths = request.into_inner().paths;
+        let paths = (paths.iter())
+            .map(|path| self.parse(path))
+            .collect::<Result<_, _>>()?;
+        let valid = self.home.valid(&paths).await;
+        let valid = valid.map_err(|error| Status::unavailable(crate::error_text(&error)))?;
+        let valid = valid.iter().map(|path| self.store_dir.render_path(path));
+        Ok(Response::new(api::ValidPathsReply {
+            valid: valid.collect(),
+        }))
     }
 
     async fn find_outputs(

@@ -7,6 +7,7 @@ mod error;
 mod link;
 mod nar;
 mod outage;
+mod paths;
 
 pub(crate) use build::{Build, BuildOrder, News};
 pub(crate) use error::CoordinatorError;

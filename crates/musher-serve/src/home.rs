@@ -24,6 +24,16 @@ pub(crate) struct Home {
 }
 
 impl Home {
+    /// The home store; a connection is made when it is asked something.
+    pub(crate) fn new(store: WorkerStore) -> Self {
+        Self {
+            store: Arc::new(store),
+            opening: None,
+            connection: None,
+            options: None,
+        }
+    }
+
     /// The home store, to which a connection is being made.
     ///
     /// Must be called within a tokio runtime.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use musher_api::coordinator as api;
 use musher_protocol::worker::{
-    RemoteError, Request, Response, ServerConfig, ServerEvent, ServerSession, Trust,
+    BodyItem, RemoteError, Request, Response, ServerConfig, ServerEvent, ServerSession, Trust,
 };
 use nix_derivation::{StoreDir, StorePath};
 use tracing::debug;
@@ -39,6 +39,9 @@ pub(crate) struct Session {
     home: Home,
     coordinator: Coordinator,
     outputs: Outputs,
+    /// Whether the coordinator has the rights of this session, and may be
+    /// asked what is valid.
+    by_coordinator: bool,
     rights: Rights,
     limits: api::Limits,
     ids: ActivityIds,
@@ -57,7 +60,14 @@ impl Session {
         input: Input,
         output: Output,
     ) -> Result<Self, ServeError> {
-        let mut home = Home::connect_to(config.home);
+        // Root's questions the coordinator can answer as well, and nothing else
+        // is asked during most builds; a nix-daemon forks for each connection.
+        let by_coordinator =
+            !config.remote && config.trust.is_none() && rustix::process::geteuid().is_root();
+        let mut home = match by_coordinator {
+            true => Home::new(config.home),
+            false => Home::connect_to(config.home),
+        };
         let home_trust = home.trust().await.map_err(ServeError::Home)?;
         let trust = config.trust.unwrap_or(home_trust);
         let trusted = trust == Trust::Trusted;
@@ -72,7 +82,8 @@ impl Session {
         Ok(Self {
             client: Wire::new(ServerSession::new(server), input, output),
             home,
-            coordinator: Coordinator::new(config.control_socket),
+            coordinator: Coordinator::connect_to(config.control_socket),
+            by_coordinator,
             outputs: Outputs::default(),
             rights: Rights {
                 trusted,
@@ -114,6 +125,7 @@ impl Session {
             Route::Answer(response) => self.client.reply(&response),
             Route::Home(Request::QueryPathInfo(path)) => self.path_info(path).await?,
             Route::Home(Request::IsValidPath(path)) => self.is_valid(path).await?,
+            Route::Home(Request::AddMultipleToStore { count: 0, .. }) => self.nothing().await?,
             Route::Home(request) => self.pass(request).await?,
             Route::HomeNar(path) => self.home_nar(path).await?,
             Route::Options(options) => {
@@ -130,6 +142,20 @@ impl Session {
             Route::Nar(path) => self.output_nar(&path).await?,
         }
         Ok(())
+    }
+
+    /// Takes an upload of no paths, with which stock Nix begins most builds.
+    async fn nothing(&mut self) -> Result<(), ServeError> {
+        loop {
+            match self.client.event().await? {
+                ServerEvent::Body(BodyItem::End) => {
+                    self.client.reply(&Response::Unit);
+                    return Ok(());
+                }
+                ServerEvent::Closed => return Err(ServeError::HungUp),
+                ServerEvent::Ready(_) | ServerEvent::Request(_) | ServerEvent::Body(_) => {}
+            }
+        }
     }
 
     /// Has the home store answer `request`.
@@ -201,6 +227,11 @@ impl Session {
             self.client.reply(&Response::Paths(known));
             return Ok(());
         }
+        if let Some(mut valid) = self.valid_by_coordinator(&ask).await? {
+            valid.extend(known);
+            self.client.reply(&Response::Paths(valid));
+            return Ok(());
+        }
         let request = Request::QueryValidPaths {
             paths: ask,
             substitute: false,
@@ -217,6 +248,28 @@ impl Session {
             Err(error) => self.client.fail(&error),
         }
         Ok(())
+    }
+
+    /// Which of `paths` are valid in the home store, in the coordinator's words,
+    /// if it may be asked and answers.
+    async fn valid_by_coordinator(
+        &mut self,
+        paths: &BTreeSet<StorePath>,
+    ) -> Result<Option<BTreeSet<StorePath>>, ServeError> {
+        if !self.by_coordinator {
+            return Ok(None);
+        }
+        let names = paths.iter().map(|path| self.store_dir.render_path(path));
+        let valid = self.coordinator.valid_paths(names.collect());
+        let Some(valid) = unless_gone(&mut self.client, valid).await? else {
+            return Ok(None);
+        };
+        let valid = valid
+            .iter()
+            .map(|name| self.store_dir.parse_path(name.as_bytes()));
+        // What cannot be read is not among those that were asked for.
+        let valid = valid.flatten().filter(|path| paths.contains(path));
+        Ok(Some(valid.collect()))
     }
 
     /// Keeps `paths` from the home store's garbage collector while this session

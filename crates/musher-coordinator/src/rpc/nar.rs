@@ -20,7 +20,7 @@ pub(super) async fn find_outputs(
 ) -> Result<api::FindOutputsReply, Status> {
     let mut outputs = Vec::new();
     for text in paths {
-        let path = parse(service, text)?;
+        let path = service.parse(text)?;
         let find = |reply| Command::Find { path, reply };
         if let Some((info, machine)) = service.core.ask(find).await.map_err(gone)? {
             outputs.push(api::FoundOutput {
@@ -32,17 +32,12 @@ pub(super) async fn find_outputs(
     Ok(api::FindOutputsReply { outputs })
 }
 
-fn parse(service: &Service, path: &str) -> Result<StorePath, Status> {
-    (service.store_dir.parse_path(path.as_bytes()))
-        .map_err(|error| Status::invalid_argument(format!("bad path `{path}`: {error}")))
-}
-
 /// Opens the NAR that `request` names, at its offset.
 pub(super) async fn read_nar(
     service: &Service,
     request: &api::ReadNarRequest,
 ) -> Result<impl Stream<Item = Result<api::NarChunk, Status>> + Send + use<>, Status> {
-    let path = parse(service, &request.path)?;
+    let path = service.parse(&request.path)?;
     let output = |reply| Command::Output {
         path: path.clone(),
         reply,

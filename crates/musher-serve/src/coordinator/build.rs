@@ -226,7 +226,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_coordinator_that_never_comes_is_given_up() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut coordinator = Coordinator::new(dir.path().join("control.sock"));
+        let mut coordinator = Coordinator::connect_to(dir.path().join("control.sock"));
         let limits = api::Limits::default();
         let order = BuildOrder::new(
             "/nix/store/x.drv".to_owned(),

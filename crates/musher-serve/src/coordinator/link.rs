@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use musher_api::coordinator::coordinator_client::CoordinatorClient;
 use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
@@ -36,6 +37,8 @@ pub(super) type Client = CoordinatorClient<Channel>;
 pub(crate) struct Coordinator {
     socket: PathBuf,
     client: Option<Client>,
+    /// The first connection, being made beside whatever else happens.
+    connecting: Option<JoinHandle<io::Result<Client>>>,
     /// Whether it ever answered.
     reached: bool,
     outage: Option<Outage>,
@@ -52,11 +55,16 @@ pub(super) enum Reached {
 }
 
 impl Coordinator {
-    /// The coordinator that listens on `socket`.
-    pub(crate) fn new(socket: PathBuf) -> Self {
+    /// The coordinator that listens on `socket`, to which a connection is being
+    /// made.
+    ///
+    /// Must be called within a tokio runtime.
+    pub(crate) fn connect_to(socket: PathBuf) -> Self {
+        let path = socket.clone();
         Self {
             socket,
             client: None,
+            connecting: Some(tokio::spawn(async move { connect(&path).await })),
             reached: false,
             outage: None,
         }
@@ -81,7 +89,7 @@ impl Coordinator {
         if let Some(client) = &self.client {
             return Ok(Reached::Client(client.clone()));
         }
-        match connect(&self.socket).await {
+        match self.connect().await {
             Ok(client) => {
                 self.reached = true;
                 self.client = Some(client.clone());
@@ -89,6 +97,15 @@ impl Coordinator {
             }
             Err(source) => self.unreachable(source),
         }
+    }
+
+    async fn connect(&mut self) -> io::Result<Client> {
+        let Some(connecting) = &mut self.connecting else {
+            return connect(&self.socket).await;
+        };
+        let connected = connecting.await;
+        self.connecting = None;
+        connected.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     fn unreachable(&mut self, source: io::Error) -> Result<Reached, CoordinatorError> {

@@ -1,10 +1,9 @@
-//! An output: where it is, and its NAR, read to its end whatever becomes of the
-//! coordinator meanwhile. Knows nothing of the client.
+//! The NAR of an output, read to its end whatever becomes of the coordinator
+//! meanwhile. Knows nothing of the client.
 
 use bytes::Bytes;
 use musher_api::coordinator as api;
 use tonic::Streaming;
-use tracing::debug;
 
 use super::link::{Client, Reached};
 use super::{Coordinator, CoordinatorError, is_passing};
@@ -12,33 +11,6 @@ use super::{Coordinator, CoordinatorError, is_passing};
 /// How often a coordinator that is there may fail to read on: for about 6 s, in
 /// which it finds its machines again after a restart.
 const TRIES: u32 = 10;
-
-impl Coordinator {
-    /// What is known of `path` (absolute), if it is an output of a build that
-    /// somebody follows, and the machine where it is. Nothing where the
-    /// coordinator cannot be asked at once: after a restart it knows of none.
-    pub(crate) async fn find_output(&mut self, path: String) -> Option<(api::PathInfo, String)> {
-        let Ok(Reached::Client(mut client)) = self.reach().await else {
-            return None;
-        };
-        let paths = vec![path];
-        let reply = client.find_outputs(api::FindOutputsRequest { paths }).await;
-        match reply {
-            Ok(reply) => {
-                self.answered();
-                let output = reply.into_inner().outputs.pop()?;
-                Some((output.info?, output.machine))
-            }
-            Err(status) => {
-                debug!(%status, "cannot ask for outputs of other sessions");
-                if is_passing(&status) {
-                    self.lost();
-                }
-                None
-            }
-        }
-    }
-}
 
 /// A NAR that is being read.
 #[derive(Debug)]

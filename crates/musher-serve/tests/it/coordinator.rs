@@ -113,9 +113,13 @@ pub(crate) enum Call {
 /// Outputs of builds that other sessions follow.
 type Others = Arc<Mutex<Vec<api::FoundOutput>>>;
 
+/// What is valid in the coordinator's words, if it says so.
+type Valid = Arc<Mutex<Option<Vec<String>>>>;
+
 struct Service {
     calls: mpsc::UnboundedSender<Call>,
     others: Others,
+    valid: Valid,
 }
 
 #[tonic::async_trait]
@@ -131,6 +135,17 @@ impl Coordinator for Service {
         let request = request.into_inner();
         let _ = self.calls.send(Call::Build(BuildCall { request, events }));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    /// Sessions ask the home store where the coordinator does not say.
+    async fn valid_paths(
+        &self,
+        _request: Request<api::ValidPathsRequest>,
+    ) -> Result<Response<api::ValidPathsReply>, Status> {
+        match self.valid.lock().expect("no panic").clone() {
+            Some(valid) => Ok(Response::new(api::ValidPathsReply { valid })),
+            None => Err(Status::internal("the home store does not answer")),
+        }
     }
 
     async fn find_outputs(
@@ -193,6 +208,7 @@ pub(crate) struct FakeCoordinator {
     socket: PathBuf,
     calls: mpsc::UnboundedReceiver<Call>,
     others: Others,
+    valid: Valid,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -202,10 +218,11 @@ impl FakeCoordinator {
     pub(crate) fn start(socket: &Path) -> Self {
         let (call, calls) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
-        let others = Others::default();
+        let (others, valid) = (Others::default(), Valid::default());
         let service = Service {
             calls: call,
             others: others.clone(),
+            valid: valid.clone(),
         };
         let listener = std::os::unix::net::UnixListener::bind(socket).expect("a free socket");
         listener.set_nonblocking(true).expect("a socket");
@@ -228,9 +245,15 @@ impl FakeCoordinator {
             socket: socket.to_owned(),
             calls,
             others,
+            valid,
             stop: Some(stop),
             thread: Some(thread),
         }
+    }
+
+    /// Answers from now on that these paths are valid, and no others.
+    pub(crate) fn knows(&self, valid: &[String]) {
+        *self.valid.lock().expect("no panic") = Some(valid.to_vec());
     }
 
     /// Has another session's build made `info` on `machine`.

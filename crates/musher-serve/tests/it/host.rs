@@ -15,6 +15,9 @@ use tokio::net::UnixListener;
 
 use crate::coordinator::{FakeCoordinator, bounded, runtime};
 
+/// The thread of a session.
+type Session = JoinHandle<Result<(), ServeError>>;
+
 /// A host for one test.
 pub(crate) struct Host {
     dir: TempDir,
@@ -56,9 +59,20 @@ impl Host {
         WorkerStore::new(connector, StoreDir::default(), None)
     }
 
-    /// Starts a session and connects to it.
+    /// Starts a session for a client on another host and connects to it.
     pub(crate) async fn session(&self, trust: Option<Trust>) -> Client {
-        let (transport, thread) = self.start(trust, Protocol::Worker).await;
+        let started = self.start(trust, Protocol::Worker, true).await;
+        Self::shake_hands(started).await
+    }
+
+    /// Starts a session for a client on this host, with the rights of the test,
+    /// and connects to it.
+    pub(crate) async fn local_session(&self) -> Client {
+        let started = self.start(None, Protocol::Worker, false).await;
+        Self::shake_hands(started).await
+    }
+
+    async fn shake_hands((transport, thread): (Transport, Session)) -> Client {
         let config = ClientConfig::new(StoreDir::default());
         let connection = WorkerConnection::open(transport, config);
         Client {
@@ -74,7 +88,8 @@ impl Host {
         &self,
         trust: Option<Trust>,
         protocol: Protocol,
-    ) -> (Transport, JoinHandle<Result<(), ServeError>>) {
+        remote: bool,
+    ) -> (Transport, Session) {
         let socket = self.dir.path().join("session.sock");
         let listener = UnixListener::bind(&socket).expect("a socket");
         let transport = Transport::unix(&socket).await.expect("a connection");
@@ -85,7 +100,7 @@ impl Host {
             control_socket: self.control_socket(),
             home: self.store(),
             trust,
-            remote: true,
+            remote,
         };
         let thread = std::thread::spawn(move || {
             runtime().block_on(async {

@@ -4,6 +4,7 @@
 use musher_api::coordinator::build_event::Event;
 use musher_protocol::types::PathInfo;
 use musher_protocol::worker::{ClientEvent, Request, Response};
+use nix_derivation::StoreDir;
 use tonic::Status;
 
 use crate::coordinator::{BuildCall, FakeCoordinator, bounded};
@@ -77,6 +78,28 @@ async fn everything_can_be_asked_at_once() {
         let (read, ()) = tokio::join!(read_nar(&mut client), serving);
         assert_eq!(read, nar);
     }
+    client.leave().expect("a good end");
+}
+
+#[tokio::test]
+async fn the_coordinator_knows_what_is_valid() {
+    let Some(host) = Host::new() else { return };
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root's questions are the coordinator's");
+        return;
+    }
+    let coordinator = host.coordinator();
+    let known = StoreDir::default().render_path(&path("known"));
+    coordinator.knows(&[known, "nonsense".to_owned()]);
+    let mut client = host.local_session().await;
+    let paths = [path("known"), path("other")].into();
+    let request = Request::QueryValidPaths {
+        paths,
+        substitute: true,
+    };
+    client.connection.request(request).expect("a request");
+    let valid = Response::Paths([path("known")].into());
+    assert_eq!(client.answer().await, Ok(valid));
     client.leave().expect("a good end");
 }
 

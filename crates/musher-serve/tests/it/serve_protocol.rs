@@ -24,7 +24,7 @@ struct Client {
 
 impl Client {
     async fn new(host: &Host) -> Self {
-        let (transport, thread) = host.start(None, Protocol::Serve).await;
+        let (transport, thread) = host.start(None, Protocol::Serve, true).await;
         let connection = ServeConnection::open(transport, Config::new(StoreDir::default()));
         let connection = bounded(connection).await.expect("a session");
         Self { connection, thread }

@@ -17,6 +17,7 @@ use super::{Follower, LogPosition, Shown, build};
 use crate::attempt_log::{LogWriter, attempt_log};
 use crate::build::{Attempt, Ended, Limits, Progress, Stage};
 use crate::core::Command;
+use crate::home::Home;
 use crate::rpc::Service;
 use crate::rpc::nar::read_nar;
 use crate::testing::{Team, absolute, nar, soon, spec};
@@ -233,6 +234,7 @@ async fn the_end_of_the_core_is_told_at_once() {
 fn service(team: &Team) -> Service {
     Service {
         core: team.core.clone(),
+        home: Arc::new(Home::new(team.home.clone())),
         store_dir: StoreDir::default(),
         limits: Limits::default(),
         started: SystemTime::now(),
