@@ -1,6 +1,8 @@
 //! Outputs of a session's builds: asked for in any order, streamed from where
 //! they were built, whatever becomes of the coordinator.
 
+use std::collections::BTreeSet;
+
 use musher_api::coordinator::build_event::Event;
 use musher_protocol::types::PathInfo;
 use musher_protocol::worker::{ClientEvent, Request, Response};
@@ -84,10 +86,6 @@ async fn everything_can_be_asked_at_once() {
 #[tokio::test]
 async fn the_coordinator_knows_what_is_valid() {
     let Some(host) = Host::new() else { return };
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root's questions are the coordinator's");
-        return;
-    }
     let coordinator = host.coordinator();
     let known = StoreDir::default().render_path(&path("known"));
     coordinator.knows(&[known, "nonsense".to_owned()]);
@@ -98,8 +96,12 @@ async fn the_coordinator_knows_what_is_valid() {
         substitute: true,
     };
     client.connection.request(request).expect("a request");
-    let valid = Response::Paths([path("known")].into());
-    assert_eq!(client.answer().await, Ok(valid));
+    // For others the home store is asked, which has neither.
+    let valid = match rustix::process::geteuid().is_root() {
+        true => [path("known")].into(),
+        false => BTreeSet::new(),
+    };
+    assert_eq!(client.answer().await, Ok(Response::Paths(valid)));
     client.leave().expect("a good end");
 }
 
