@@ -143,11 +143,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     if let Some(Other::Big(args)) = &args.other {
         return big::run(args);
     }
-    let profile = if args.dev {
-        Profile::Dev
-    } else {
-        Profile::Release
-    };
+    let profile = Profile::release_if(!args.dev);
     let musher = if args.stock {
         None
     } else {

@@ -63,6 +63,16 @@ pub(crate) enum Profile {
     Release,
 }
 
+impl Profile {
+    /// The release profile where it is asked for.
+    pub(crate) fn release_if(release: bool) -> Self {
+        match release {
+            true => Self::Release,
+            false => Self::Dev,
+        }
+    }
+}
+
 /// `cargo`, in the workspace's root.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

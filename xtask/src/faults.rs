@@ -21,6 +21,9 @@ pub(crate) struct FaultsArgs {
     /// Only these
     #[arg(value_enum)]
     trials: Vec<Trial>,
+    /// Musher as it is released, which takes longer to compile
+    #[arg(long)]
+    release: bool,
     /// By stock remote building, without Musher, for comparison
     #[arg(long, hide = true)]
     stock: bool,
@@ -67,7 +70,7 @@ pub(crate) fn run(args: &FaultsArgs) -> Result<()> {
     let musher = if args.stock {
         None
     } else {
-        Some(cargo::build_musher(Profile::Dev)?)
+        Some(cargo::build_musher(Profile::release_if(args.release))?)
     };
     let trials = if args.trials.is_empty() {
         Trial::value_variants()

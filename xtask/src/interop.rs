@@ -32,6 +32,9 @@ pub(crate) struct InteropArgs {
     /// Oldest against newest only
     #[arg(long)]
     quick: bool,
+    /// Musher as it is released, which takes longer to compile
+    #[arg(long)]
+    release: bool,
     /// By stock remote building, without Musher
     #[arg(long, hide = true)]
     stock: bool,
@@ -45,6 +48,7 @@ impl InteropArgs {
             builder: None,
             scheme: None,
             quick: false,
+            release: false,
             stock: false,
         }
     }
@@ -67,7 +71,7 @@ pub(crate) fn run(args: &InteropArgs) -> Result<()> {
     let musher = if args.stock {
         None
     } else {
-        Some(cargo::build_musher(Profile::Dev)?)
+        Some(cargo::build_musher(Profile::release_if(args.release))?)
     };
     let nonce = SystemTime::now()
         .duration_since(UNIX_EPOCH)
