@@ -101,13 +101,12 @@ impl DaemonError {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.help(),
-            Self::Fleet(error) => error.help(),
             Self::Control(error) => error.help(),
             Self::SshOpts(error) => error.help(),
             Self::Running { .. } => {
                 Some("stop it first, or give this one its own `--run` and `--state`".to_owned())
             }
-            Self::Home(_) | Self::File { .. } | Self::Serve(_) => None,
+            Self::Fleet(_) | Self::Home(_) | Self::File { .. } | Self::Serve(_) => None,
         }
     }
 }

@@ -7,65 +7,65 @@ use musher_scheduler::MachineId;
 use musher_store::ssh::SshOptions;
 use musher_store::url::{SshProtocol, SshStore};
 use musher_store::{Connector, OpenError, ServeStore, Way, WorkerStore, ssh_parts};
+use tracing::warn;
 
 use crate::builder::Builder;
 use crate::builder::serve::ServeBuilder;
 use crate::builder::worker::WorkerBuilder;
-use crate::config::{Config, NotDrivable};
+use crate::config::{Config, Machine};
 use crate::core::MachineSetup;
 
-/// Why a configured machine cannot be used.
+/// A configured machine whose store cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum FleetError {
-    /// This release does not speak what the machine speaks.
-    #[error(transparent)]
-    NotDrivable(#[from] NotDrivable),
-    /// Its store cannot be opened.
-    #[error("machine `{machine}` has a store that cannot be opened")]
-    Store {
-        /// The machine.
-        machine: String,
-        /// What is wrong.
-        #[source]
-        source: OpenError,
-    },
+#[error("machine `{machine}` has a store that cannot be opened")]
+pub struct FleetError {
+    /// The machine.
+    pub machine: String,
+    /// What is wrong.
+    #[source]
+    pub source: OpenError,
 }
 
-impl FleetError {
-    /// Advice the user can act on, if there is any.
-    pub fn help(&self) -> Option<String> {
-        match self {
-            Self::NotDrivable(error) => error.help(),
-            Self::Store { .. } => None,
-        }
-    }
-}
-
-/// Every machine of `config` as the core wants it.
+/// Every machine of `config` that this release can drive, as the core wants it.
+/// The others get no builds, and hold up nobody.
 pub(crate) fn machine_setups(
     config: &Config,
     ssh: &SshOptions,
 ) -> Result<BTreeMap<MachineId, MachineSetup>, FleetError> {
-    (config.machines().iter())
-        .map(|machine| {
-            let store = machine.ssh_store()?;
-            let substitutes = config.settings.builders_use_substitutes;
-            // Everything that decides how the machine is spoken to.
-            let connect = format!("{} substitutes={substitutes}", machine.connect);
-            let source = |source| FleetError::Store {
-                machine: machine.name.to_string(),
-                source,
-            };
-            let builder = builder(store, ssh, substitutes).map_err(source)?;
-            let setup = MachineSetup {
-                spec: machine.spec(),
-                shown: machine.connect.place(),
-                connect,
-                builder,
-            };
-            Ok((setup.spec.id.clone(), setup))
-        })
-        .collect()
+    let mut setups = BTreeMap::new();
+    for machine in config.machines() {
+        match machine.ssh_store() {
+            Ok(store) => {
+                let setup = machine_setup(config, machine, store, ssh)?;
+                setups.insert(setup.spec.id.clone(), setup);
+            }
+            Err(error) => {
+                let help = error.help();
+                warn!(%error, help, "machine left out");
+            }
+        }
+    }
+    Ok(setups)
+}
+
+fn machine_setup(
+    config: &Config,
+    machine: &Machine,
+    store: &SshStore,
+    ssh: &SshOptions,
+) -> Result<MachineSetup, FleetError> {
+    let substitutes = config.settings.builders_use_substitutes;
+    let builder = builder(store, ssh, substitutes).map_err(|source| FleetError {
+        machine: machine.name.to_string(),
+        source,
+    })?;
+    Ok(MachineSetup {
+        spec: machine.spec(),
+        shown: machine.connect.place(),
+        // Everything that decides how the machine is spoken to.
+        connect: format!("{} substitutes={substitutes}", machine.connect),
+        builder,
+    })
 }
 
 /// What speaks to the machine whose store is `store`.
