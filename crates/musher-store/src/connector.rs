@@ -1,9 +1,14 @@
 //! How to get one more connection to the same store. Knows no protocol.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use nix_narinfo::TrustedPublicKey;
+
 use crate::StoreError;
+use crate::local::LocalOptions;
+use crate::local_session::connect_local;
 use crate::ssh::Link;
 use crate::transport::Transport;
 
@@ -14,6 +19,14 @@ pub enum Way {
     Socket(PathBuf),
     /// A program on this host, which is started for each connection.
     Program(Vec<String>),
+    /// This process itself: the store is on this disk, and no program of Nix's
+    /// is needed.
+    Local {
+        /// Which store.
+        options: LocalOptions,
+        /// Whose signatures count.
+        keys: Arc<[TrustedPublicKey]>,
+    },
     /// A program on another host, started on a link that we keep.
     Ssh {
         /// The link.
@@ -58,6 +71,7 @@ impl Connector {
         match &self.way {
             Way::Socket(path) => Transport::unix(path).await.map_err(StoreError::Open),
             Way::Program(command) => Transport::command(command).map_err(StoreError::Open),
+            Way::Local { options, keys } => connect_local(options.clone(), Arc::clone(keys)).await,
             Way::Ssh { link, command } => link.channel(command).await.map_err(StoreError::Ssh),
         }
     }
@@ -65,7 +79,16 @@ impl Connector {
     fn name(&self) -> String {
         match &self.way {
             Way::Socket(path) => path.display().to_string(),
+            Way::Local { options, .. } => local_name(options),
             Way::Program(command) | Way::Ssh { command, .. } => command.join(" "),
         }
+    }
+}
+
+/// What to call the store that `options` say.
+fn local_name(options: &LocalOptions) -> String {
+    match &options.root {
+        Some(root) => format!("the store below {}", root.display()),
+        None => options.store_dir.as_str().to_owned(),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use musher_protocol::{serve, worker};
 
+use crate::local::LocalError;
 use crate::ssh::SshError;
 use crate::transport::{PeerEnd, TransportError};
 
@@ -18,6 +19,23 @@ pub enum StoreError {
     /// The store's socket or program could not be opened.
     #[error("cannot open the store")]
     Open(#[source] TransportError),
+    /// The store on this disk did not do it.
+    #[error("the store on this disk failed")]
+    Local(#[source] LocalError),
+    /// A worker of Musher's did not do it.
+    #[error("the worker could not {attempt}: {message}")]
+    Worker {
+        /// What was asked.
+        attempt: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// A worker of Musher's went away, or was never there.
+    #[error("the connection to the worker broke: {end}")]
+    WorkerGone {
+        /// How the program that led to it ended.
+        end: Box<PeerEnd>,
+    },
     /// Nothing answered in time.
     #[error("`{command}` did not answer within {} s", .after.as_secs())]
     Silent {
@@ -82,6 +100,14 @@ pub enum StoreError {
         /// The path, absolute.
         path: String,
     },
+    /// The NAR of a path is not the one that was described.
+    #[error("what came as `{path}` is not what it was said to be: {how}")]
+    OtherNar {
+        /// The path, absolute.
+        path: String,
+        /// In what they differ.
+        how: String,
+    },
     /// A file of the store could not be read.
     #[error("cannot read `{}` as a NAR", .path.display())]
     ReadFile {
@@ -91,6 +117,9 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// What was done in the store on this host's disk ended early.
+    #[error("the work in the store on disk was given up")]
+    GivenUp,
     /// The store has no way of doing this.
     #[error("{what} is not possible with this kind of store")]
     Unsupported {
@@ -105,11 +134,12 @@ impl StoreError {
         match self {
             Self::Ssh(error) => error.help(),
             Self::Open(error) => error.help(),
+            Self::Local(error) => error.help(),
             Self::WorkerSession { end, source } => end.help().or_else(|| source.help()),
             Self::ServeSession { end, source } => end.help().or_else(|| source.help()),
-            Self::Refused { end, .. } => end.help(),
+            Self::Refused { end, .. } | Self::WorkerGone { end } => end.help(),
             Self::Silent { .. } => Some(
-                "see whether the nix-daemon there hangs; `connect-timeout` sets how long to wait"
+                "see whether the program there hangs; `connect-timeout` sets how long to wait"
                     .to_owned(),
             ),
             Self::Invalid { .. } => Some("build it, or copy it into that store first".to_owned()),
@@ -119,11 +149,14 @@ impl StoreError {
                     .to_owned(),
             ),
             Self::Transport { .. }
+            | Self::Worker { .. }
             | Self::WorkerRequest(_)
             | Self::ServeRequest(_)
             | Self::Remote(_)
             | Self::Unexpected { .. }
+            | Self::OtherNar { .. }
             | Self::ReadFile { .. }
+            | Self::GivenUp
             | Self::Unsupported { .. } => None,
         }
     }

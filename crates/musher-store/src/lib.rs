@@ -2,10 +2,15 @@
 //! between them. Holds no policy: it does what it is told, where it is told.
 
 mod connector;
+mod disk_store;
 mod error;
+pub mod local;
+mod local_session;
 mod nar_file;
 mod open;
+pub mod open_files;
 mod order;
+mod own;
 mod pool;
 mod serve_connection;
 mod serve_store;
@@ -20,10 +25,13 @@ mod worker_store;
 use std::time::Duration;
 
 pub use connector::{Connector, Way};
+pub use disk_store::DiskStore;
 pub use error::StoreError;
+pub use local_session::{LocalSessionError, serve_local};
 pub use nar_file::read_nar_file;
-pub use open::{OpenError, SshParts, open_here, open_store, ssh_parts};
+pub use open::{OpenError, SshParts, local_options, open_here, open_store, ssh_parts};
 pub use order::references_first;
+pub use own::{own_home, own_store};
 pub use serve_connection::ServeConnection;
 pub use serve_store::{ServeStore, send, taken};
 pub use store::{NarStream, Store, StoreInfo, Substitute};

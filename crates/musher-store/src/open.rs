@@ -8,6 +8,8 @@ use std::time::Duration;
 use nix_derivation::StoreDir;
 
 use crate::connector::{Connector, Way};
+use crate::disk_store::DiskStore;
+use crate::local::LocalOptions;
 use crate::serve_store::ServeStore;
 use crate::ssh::{Link, SshOptions, SshTarget};
 use crate::store::Store;
@@ -77,10 +79,18 @@ pub fn open_store(url: &StoreUrl, ssh: &SshOptions) -> Result<Arc<dyn Store>, Op
                 SshProtocol::Serve => Arc::new(ServeStore::new(parts.connector, parts.store_dir)),
             })
         }
-        StoreUrl::Daemon(_) | StoreUrl::Auto(_) | StoreUrl::Local(_) => {
-            Ok(Arc::new(open_here(url, timeout)?))
-        }
+        StoreUrl::Local(params) => Ok(Arc::new(DiskStore::new(local_options(params)?))),
+        StoreUrl::Daemon(_) | StoreUrl::Auto(_) => Ok(Arc::new(open_here(url, timeout)?)),
     }
+}
+
+/// How to open the store on disk that a URL names.
+pub fn local_options(params: &LocalParams) -> Result<LocalOptions, OpenError> {
+    Ok(LocalOptions {
+        root: params.root.clone(),
+        store_dir: store_dir(params.store_dir.as_deref())?,
+        ..LocalOptions::default()
+    })
 }
 
 /// The store at `url`, which must be on this host. Nothing is connected before

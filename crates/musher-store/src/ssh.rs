@@ -6,6 +6,7 @@
 //! process. `docs/design/ssh.md` tells why it is done so. Nothing here knows
 //! what the sessions speak.
 
+mod ciphers;
 mod command_line;
 mod control;
 mod error;
@@ -44,7 +45,18 @@ pub struct SshOptions {
     /// Arguments of the user's (`NIX_SSHOPTS`, split). They come before ours,
     /// and ssh takes the first value it is given.
     pub extra: Vec<String>,
+    /// Whether somebody sits at the terminal whom ssh may ask for a password
+    /// or a passphrase. Connecting may then take [`PATIENCE`] longer. A host
+    /// key is never asked about: it is known or configured.
+    pub interactive: bool,
+    /// Whether only a target's own key will do, where it has one: no other of
+    /// the user's, from an agent or an option, is offered before it. What a key
+    /// may do can differ.
+    pub own_key_only: bool,
 }
+
+/// How long somebody at the terminal may take to type what ssh asks for.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 impl SshOptions {
     /// Options with defaults: 10 s to connect, a question every 2 s.
@@ -54,6 +66,16 @@ impl SshOptions {
             keepalive_interval: Duration::from_secs(2),
             control_dir,
             extra: Vec::new(),
+            interactive: false,
+            own_key_only: false,
+        }
+    }
+
+    /// How long a connection may take.
+    fn connect_bound(&self) -> Duration {
+        match self.interactive {
+            true => self.connect_timeout + PATIENCE,
+            false => self.connect_timeout,
         }
     }
 

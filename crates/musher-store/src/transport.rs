@@ -5,6 +5,7 @@
 mod child;
 mod lines;
 mod peer;
+mod socket;
 mod stderr;
 
 use std::io::ErrorKind;
@@ -14,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
 pub use peer::{Exit, Peer, PeerEnd};
+pub use socket::SocketPath;
 pub use stderr::Stderr;
 
 pub(crate) use child::kill_group;
@@ -87,12 +89,12 @@ impl TransportError {
 impl Transport {
     /// Connects to a daemon's socket.
     pub async fn unix(path: &Path) -> Result<Self, TransportError> {
-        let stream = UnixStream::connect(path)
-            .await
-            .map_err(|source| TransportError::Socket {
-                path: path.to_owned(),
-                source,
-            })?;
+        let failed = |source| TransportError::Socket {
+            path: path.to_owned(),
+            source,
+        };
+        let short = SocketPath::new(path).map_err(failed)?;
+        let stream = UnixStream::connect(short.as_path()).await.map_err(failed)?;
         Ok(Self::stream(stream, path.display().to_string()))
     }
 

@@ -1,5 +1,5 @@
-//! Moves bytes between a transport and a client's protocol session. Knows
-//! neither the protocol nor a store.
+//! Moves bytes between a transport and one end of a protocol. Knows neither the
+//! protocol nor a store.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::transport::Transport;
 use crate::{NAR_CHUNK, StoreError};
 
-/// The client's end of a protocol without its I/O.
+/// One end of a protocol without its I/O.
 pub(crate) trait Session {
     /// What it reports.
     type Event;
@@ -21,6 +21,11 @@ pub(crate) trait Session {
     fn receive(&mut self, bytes: &[u8]);
     /// The other end will send nothing more.
     fn end(&mut self);
+    /// Whether more should be read while something is written; always where
+    /// what the other end sends is what was asked for.
+    fn wants_input(&self) -> bool {
+        true
+    }
     /// Gives what is to be sent.
     fn take_output(&mut self) -> Bytes;
     /// The next thing to report, if the bytes so far make one.
@@ -94,6 +99,7 @@ impl<S: Session> Wire<S> {
     /// Reads some, or writes some, whichever is possible first.
     async fn exchange(&mut self) -> Result<(), StoreError> {
         let flushed = self.is_flushed();
+        let reads = flushed || self.session.wants_input();
         self.received.reserve(NAR_CHUNK);
         let Transport { reader, writer, .. } = &mut self.transport;
         let read = tokio::select! {
@@ -109,7 +115,7 @@ impl<S: Session> Wire<S> {
                     reader.read_buf(&mut self.received).await
                 }
             },
-            read = reader.read_buf(&mut self.received) => read,
+            read = reader.read_buf(&mut self.received), if reads => read,
         };
         match read {
             // Whoever asks on after the end would otherwise ask for ever.

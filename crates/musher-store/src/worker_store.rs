@@ -2,7 +2,7 @@
 //! [`Store`].
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,11 @@ impl WorkerStore {
             disk,
             idle: Arc::default(),
         }
+    }
+
+    /// Where the store directory's files can be read directly, if they can.
+    pub fn disk(&self) -> Option<&Path> {
+        self.disk.as_deref()
     }
 
     /// An open connection: one that was used before, or a new one.

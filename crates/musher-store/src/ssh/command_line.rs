@@ -13,10 +13,12 @@ pub(super) const READY: &str = "started";
 /// The arguments of a master for `target`: first what must be so for it to be
 /// ours, then the user's, then what the user may have said otherwise. ssh takes
 /// the first value of an option, except for `-S`, where it takes the last.
+/// `ciphers` are those to offer, if not what ssh offers by itself.
 pub(super) fn master(
     target: &SshTarget,
     options: &SshOptions,
     files: &ProcessFiles,
+    ciphers: Option<&str>,
 ) -> Vec<OsString> {
     let mut line = Arguments::default();
     line.option("ControlMaster", "yes");
@@ -27,6 +29,10 @@ pub(super) fn master(
     // Forwardings of the user's configuration belong to their own sessions; two
     // masters of ours would fight over the ports.
     line.option("ClearAllForwardings", "yes");
+    if let (true, Some(key)) = (options.own_key_only, &target.key) {
+        line.option("IdentitiesOnly", "yes");
+        line.0.extend(["-i".into(), key.into()]);
+    }
 
     // A second request to be the master would make ssh ask before each session.
     let extra = options.extra.iter().filter(|word| *word != "-M");
@@ -35,13 +41,20 @@ pub(super) fn master(
     for flag in ["-v", "-x", "-a", "-T", "-N"] {
         line.0.push(flag.into());
     }
-    line.option("BatchMode", "yes");
+    if options.interactive {
+        line.option("StrictHostKeyChecking", "yes");
+    } else {
+        line.option("BatchMode", "yes");
+    }
     line.option("ConnectTimeout", &whole_seconds(options.connect_timeout));
     line.option(
         "ServerAliveInterval",
         &whole_seconds(options.keepalive_interval),
     );
     line.option("ServerAliveCountMax", "2");
+    if let Some(ciphers) = ciphers {
+        line.option("Ciphers", ciphers);
+    }
     if let Some(key) = &target.key {
         line.0.push("-i".into());
         line.0.push(key.into());

@@ -177,7 +177,7 @@ impl Shared {
         if let Some(master) = self.room() {
             return Ok(master);
         }
-        let opening = Master::start(&self.target, &self.options)?;
+        let opening = Master::start(&self.target, &self.options).await?;
         let mut condition = self.condition.subscribe();
         let closed = condition.wait_for(|condition| matches!(condition, Condition::Closed));
         let opened = tokio::select! {

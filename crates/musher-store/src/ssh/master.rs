@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::command_line;
 use super::process::{self, End, ProcessFiles, State};
 use super::session::{self, Channel, Refusal, Ticket};
 use super::transcript::Transcript;
 use super::{
     ConnectFault, ControlDir, ControlDirError, SshError, SshOptions, SshOutput, SshTarget,
 };
+use super::{ciphers, command_line};
 
 /// An open ssh connection. The drop of its last owner closes it.
 #[derive(Debug)]
@@ -44,17 +44,23 @@ impl Master {
     ///
     /// Within `options.connect_timeout`, whatever the host or the network does.
     pub async fn open(target: &SshTarget, options: &SshOptions) -> Result<Arc<Self>, SshError> {
-        let master = Self::start(target, options)?;
+        let master = Self::start(target, options).await?;
         master.ready().await?;
         Ok(master)
     }
 
     /// Starts ssh, which then connects.
-    pub(super) fn start(target: &SshTarget, options: &SshOptions) -> Result<Arc<Self>, SshError> {
+    pub(super) async fn start(
+        target: &SshTarget,
+        options: &SshOptions,
+    ) -> Result<Arc<Self>, SshError> {
         let name = target.authority.to_string();
-        let deadline = Instant::now() + options.connect_timeout;
+        let deadline = Instant::now() + options.connect_bound();
         let files = prepare_files(target, &options.control_dir)?;
-        let started = process::start(&command_line::master(target, options, &files));
+        let plain = command_line::master(target, options, &files, None);
+        let ciphers = ciphers::faster(&plain).await;
+        let arguments = command_line::master(target, options, &files, ciphers.as_deref());
+        let started = process::start(&arguments, options.interactive);
         let process = started.map_err(|source| SshError::Connect {
             target: name.clone(),
             source,

@@ -30,6 +30,15 @@ trap '' TERM
 kill 0
 wait "$!""#;
 
+/// The same where ssh may ask somebody at the terminal: it then has to be in the
+/// terminal's own process group, which is ours too, so that only ssh is meant.
+/// Ctrl-C is ours to act on.
+const ASKING_GUARD: &str = r#"trap '' INT
+ssh "$@" </dev/null & exec >/dev/null 2>&1
+read -r closed
+kill "$!"
+wait "$!""#;
+
 /// How long ssh may take to end once it was told to.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long to wait for ssh's last words once it has ended. A program of the
@@ -72,6 +81,8 @@ pub(super) struct Process {
     words: JoinHandle<()>,
     /// What it has said.
     pub(super) transcript: Arc<Mutex<Transcript>>,
+    /// Whether it leads a process group of its own.
+    leads_group: bool,
 }
 
 /// The files of one ssh process; removed when it has ended.
@@ -83,8 +94,9 @@ pub(super) struct ProcessFiles {
     pub(super) known_hosts: Option<PathBuf>,
 }
 
-/// Starts ssh with these arguments.
-pub(super) fn start(arguments: &[OsString]) -> Result<Process, ConnectFault> {
+/// Starts ssh with these arguments. If it is not `interactive`, it asks nobody
+/// anything.
+pub(super) fn start(arguments: &[OsString], interactive: bool) -> Result<Process, ConnectFault> {
     let transcript = Arc::new(Mutex::new(Transcript::default()));
     let failed = |error: io::Error| {
         let mut transcript = Transcript::default();
@@ -93,22 +105,26 @@ pub(super) fn start(arguments: &[OsString]) -> Result<Process, ConnectFault> {
             said: transcript.output(),
         }
     };
-    let mut child = Command::new("sh")
-        .args(["-c", GUARD, "ssh-guard"])
+    let mut command = Command::new("sh");
+    let guard = if interactive { ASKING_GUARD } else { GUARD };
+    command
+        .args(["-c", guard, "ssh-guard"])
         .args(arguments)
         // As Nix does: the user's own shell may be one that runs no commands.
         .env("SHELL", "/bin/sh")
-        // Neither ssh nor the ssh of a jump host asks anyone anything.
-        .env_remove("DISPLAY")
-        .env("SSH_ASKPASS", "false")
-        .env("SSH_ASKPASS_REQUIRE", "force")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // Ctrl-C is for us, who then end ssh in good order.
-        .process_group(0)
-        .spawn()
-        .map_err(failed)?;
+        .stderr(Stdio::piped());
+    if !interactive {
+        command
+            // Neither ssh nor the ssh of a jump host asks anyone anything.
+            .env_remove("DISPLAY")
+            .env("SSH_ASKPASS", "false")
+            .env("SSH_ASKPASS_REQUIRE", "force")
+            // Ctrl-C is for us, who then end ssh in good order.
+            .process_group(0);
+    }
+    let mut child = command.spawn().map_err(failed)?;
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
         return Err(failed(io::Error::other("its pipes are missing")));
@@ -120,6 +136,7 @@ pub(super) fn start(arguments: &[OsString]) -> Result<Process, ConnectFault> {
         stdout,
         words,
         transcript,
+        leads_group: !interactive,
     })
 }
 
@@ -160,7 +177,11 @@ impl Process {
         let status = match timeout(GRACE, self.child.wait()).await {
             Ok(status) => status,
             Err(_) => {
-                kill_group(&self.child);
+                match self.leads_group {
+                    true => kill_group(&self.child),
+                    // It may have gone meanwhile, which is as good.
+                    false => drop(self.child.start_kill()),
+                }
                 self.child.wait().await
             }
         };

@@ -8,6 +8,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::sync::{oneshot, watch};
 
+use crate::open_files;
+
 use super::{Exit, ExitReporter, Peer, Stderr, Transport, TransportError};
 
 /// How long a program may take to end once its input is closed.
@@ -21,6 +23,8 @@ pub(super) fn start(command: &[String]) -> Result<Transport, TransportError> {
     };
     let mut child = Command::new(program)
         .args(arguments)
+        // It may be a worker.
+        .env(open_files::VARIABLE, open_files::told())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

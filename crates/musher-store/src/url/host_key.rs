@@ -62,6 +62,16 @@ impl HostKey {
         }
     }
 
+    /// Takes keys as they are: lines of `TYPE KEY [COMMENT]`.
+    pub fn from_lines(text: &str) -> Result<Self, HostKeyError> {
+        Self::from_base64(&STANDARD.encode(text))
+    }
+
+    /// The keys, lines of `TYPE KEY [COMMENT]`.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
     /// The base64 form, as it was read.
     pub fn as_base64(&self) -> &str {
         &self.encoded

@@ -31,7 +31,7 @@ fn check(url: &str, nix_sshopts: &str, expected: &Expect) {
         socket: "/run/100%/s0".into(),
         known_hosts: target.host_key.as_ref().map(|_| "/run/a b/k0".into()),
     };
-    let words = master(&target, &options, &files);
+    let words = master(&target, &options, &files, None);
     let words = words.iter().map(|word| word.to_string_lossy());
     expected.assert_eq(&shell_words::join(words));
 }
@@ -68,4 +68,33 @@ fn the_users_options_come_before_ours() {
             "-o 'ControlMaster=yes' -o 'ControlPersist=no' -o 'PermitLocalCommand=yes' -o 'LocalCommand=echo started' -o 'ClearAllForwardings=yes' -o 'ProxyCommand=nc %h %p' '-oConnectTimeout=99' -v -x -a -T -N -o 'BatchMode=yes' -o 'ConnectTimeout=3' -o 'ServerAliveInterval=2' -o 'ServerAliveCountMax=2' -S '/run/100%%/s0' -- bigbox"
         ],
     );
+}
+
+#[test]
+fn somebody_may_be_asked_and_one_key_may_be_the_only_one() {
+    let Ok(StoreUrl::Ssh(store)) = "ssh://bigbox?ssh-key=/k".parse() else {
+        panic!("not understood");
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let control = runtime
+        .block_on(ControlDir::open(dir.path()))
+        .expect("a control directory");
+    let mut options = SshOptions::new(Arc::new(control));
+    options.interactive = true;
+    options.own_key_only = true;
+    options.extra = vec!["-i".to_owned(), "/other".to_owned()];
+    let files = ProcessFiles {
+        socket: "/s0".into(),
+        known_hosts: None,
+    };
+    let words = master(&SshTarget::from(&store), &options, &files, None);
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    assert!(words.iter().all(|word| !word.contains("BatchMode")));
+    assert!(words.contains(&"StrictHostKeyChecking=yes".into()));
+    let place = |word: &str| words.iter().position(|found| *found == word);
+    assert!(place("/k") < place("/other") && place("IdentitiesOnly=yes").is_some());
 }
