@@ -199,6 +199,7 @@ impl api::Ended {
                 .map(|(name, info)| (name.clone(), output(name, info)))
                 .collect(),
             machine: machine.to_owned(),
+            usage: None,
         }
     }
 

@@ -2,14 +2,39 @@
 //! Holds no logic: [`convert`] maps messages to values, field by field.
 
 pub mod convert;
+pub mod limits;
+mod version;
 
-/// What the coordinator is asked, over `control.sock`.
-pub mod coordinator {
-    #![expect(
-        missing_docs,
-        unused_qualifications,
-        reason = "generated; the words are in the .proto file"
-    )]
+pub use generated::coordinator::v1 as coordinator;
+pub use generated::worker::v1 as worker;
+pub use version::{NoCommonVersion, Versions};
 
-    tonic::include_proto!("musher.coordinator.v1");
+/// As the packages nest: messages of one refer to those of the other by that.
+mod generated {
+    pub(crate) mod coordinator {
+        /// What the coordinator is asked, over `control.sock`.
+        pub mod v1 {
+            #![expect(
+                missing_docs,
+                unused_qualifications,
+                reason = "generated; the words are in the .proto file"
+            )]
+
+            tonic::include_proto!("musher.coordinator.v1");
+        }
+    }
+
+    pub(crate) mod worker {
+        /// What the worker on a machine is asked.
+        pub mod v1 {
+            #![expect(
+                missing_docs,
+                clippy::large_enum_variant,
+                unused_qualifications,
+                reason = "generated; the words are in the .proto file"
+            )]
+
+            tonic::include_proto!("musher.worker.v1");
+        }
+    }
 }

@@ -253,3 +253,22 @@ fn the_rest_of_a_failed_body_is_dropped() {
         ServerEvent::Request(Request::SyncWithGc)
     );
 }
+
+#[test]
+fn a_client_may_break_off_when_it_hears_of_a_failure() {
+    let mut session = server(38);
+    let mut inside = encoder();
+    inside.u64(1);
+    let mut body = encoder();
+    body.frame(&inside.take());
+    session.receive(&words(&[44, 0, 0]));
+    session.receive(&body.take());
+    assert!(matches!(event(&mut session), ServerEvent::Request(_)));
+    assert_eq!(session.next_event(), None);
+    session.fail(&RemoteError::new("disk full")).unwrap();
+    session.receive(&words(&[0, 13]));
+    assert_eq!(
+        event(&mut session),
+        ServerEvent::Request(Request::SyncWithGc)
+    );
+}

@@ -75,6 +75,11 @@ impl Desk {
         matches!(self.answer, Answer::Due(_) | Answer::Nar(_))
     }
 
+    /// Whether all is said about the request.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.answer, Answer::Given | Answer::Broken)
+    }
+
     pub(super) fn message(&mut self, message: &Message) -> Result<(), CommandError> {
         if let Answer::Due(_) = self.answer {
             message.encode(&mut self.output);
