@@ -9,18 +9,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use musher_protocol::types::{BuildResult, BuildStatus};
+use musher_scheduler::LeaseId;
 use nix_derivation::StorePath;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::attempt_log::LogWriter;
 use crate::build::{BuildSpec, Closure, Limits};
-use crate::builder::{Builder, Fault, Outcome};
+use crate::builder::{self, Builder, Fault, Outcome};
 use crate::home::Home;
 use crate::known_paths::KnownPaths;
+use crate::sources::Sources;
 
 /// What an attempt needs to know.
 pub(crate) struct Order {
+    /// The right to make the attempt.
+    pub(crate) lease: LeaseId,
+    /// How many attempts the machine makes at once.
+    pub(crate) slots: u32,
     /// What to build.
     pub(crate) spec: Arc<BuildSpec>,
     /// What must be on the machine, references first.
@@ -28,7 +34,7 @@ pub(crate) struct Order {
     /// What is thought to be there.
     pub(crate) known: Arc<KnownPaths>,
     /// Where the inputs are.
-    pub(crate) home: Arc<Home>,
+    pub(crate) sources: Sources,
 }
 
 impl Order {
@@ -36,6 +42,11 @@ impl Order {
     pub(crate) fn unknown(&self) -> BTreeSet<StorePath> {
         let unknown = self.known.unknown(self.closure.paths());
         unknown.into_iter().collect()
+    }
+
+    /// The home store, and in it the derivation with all it comes from.
+    pub(crate) fn home(&self) -> &Home {
+        self.sources.home()
     }
 }
 
@@ -52,6 +63,12 @@ pub(crate) enum End {
     Outdated {
         /// Which.
         lost: Vec<StorePath>,
+    },
+    /// Inputs cannot be read from the machines on which they lay: not this
+    /// machine's fault, and not the build's.
+    Bereft {
+        /// Which.
+        lost: BTreeSet<StorePath>,
     },
     /// The machine failed, not the build.
     Fault {
@@ -133,7 +150,7 @@ pub(crate) async fn run(builder: &dyn Builder, order: &Order, writer: LogWriter)
         activity,
         max_log: limits.max_log,
     };
-    let attempt = builder.attempt(order, &mut log);
+    let attempt = builder::attempt(builder, order, &mut log);
     let outcome = tokio::select! {
         // What ended in time has ended, even if nobody looked at once.
         biased;
@@ -154,10 +171,13 @@ pub(crate) async fn run(builder: &dyn Builder, order: &Order, writer: LogWriter)
             End::Outcome { outcome, known }
         }
         Err(Fault::LostInputs(lost)) => End::Outdated { lost },
+        Err(_) if !order.sources.lost().is_empty() => End::Bereft {
+            lost: order.sources.lost(),
+        },
         Err(fault) => {
             // Nobody knows how far it came.
             let forget: Vec<_> = order.closure.paths().cloned().collect();
-            order.home.forget(&forget);
+            order.home().forget(&forget);
             End::Fault {
                 reason: crate::error_text(&fault),
                 forget,

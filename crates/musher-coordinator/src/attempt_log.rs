@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -103,6 +103,15 @@ impl Drop for LogWriter {
 }
 
 impl AttemptLog {
+    /// Gives the log's file a second name, under which it stays; says whether
+    /// there is one.
+    pub(crate) fn link(&self, path: &Path) -> io::Result<bool> {
+        if self.extent.borrow().length == 0 {
+            return Ok(false);
+        }
+        std::fs::hard_link(&self.path.0, path).map(|()| true)
+    }
+
     /// Bytes written so far.
     #[cfg(test)]
     pub(crate) fn length(&self) -> u64 {

@@ -10,6 +10,7 @@ use musher_scheduler::{Input, MachineId, Needs};
 use nix_derivation::StorePath;
 
 use crate::attempt_log::AttemptLog;
+use crate::held_inputs::HeldInputs;
 use crate::held_outputs::HeldOutputs;
 
 /// Limits on one attempt; none where nothing limits it.
@@ -51,9 +52,34 @@ pub(crate) struct BuildSpec {
     pub(crate) mode: BuildMode,
     /// Limits of each attempt.
     pub(crate) limits: Limits,
+    /// The inputs that are not at home.
+    pub(crate) held: HeldInputs,
+    /// Whether someone waits for the NAR of its output, so that it is asked for
+    /// together with the build.
+    pub(crate) nar_ahead: bool,
 }
 
 impl BuildSpec {
+    /// What is left to know of it once it is over.
+    pub(crate) fn slim(&self) -> Self {
+        let derivation = BasicDerivation {
+            outputs: self.derivation.outputs.clone(),
+            input_sources: BTreeSet::new(),
+            system: self.derivation.system.clone(),
+            builder: String::new(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+        };
+        Self {
+            drv_path: self.drv_path.clone(),
+            derivation,
+            mode: self.mode,
+            limits: self.limits,
+            held: HeldInputs::default(),
+            nar_ahead: self.nar_ahead,
+        }
+    }
+
     /// What the derivation needs of a machine: its system, its
     /// `requiredSystemFeatures`, and `ca-derivations` where an output's path is
     /// not known before the build (Nix requires it silently).
@@ -72,6 +98,24 @@ impl BuildSpec {
             features,
         }
     }
+}
+
+/// The outputs of `derivation` that may mention what they do not refer to: the
+/// derivation says so (`unsafeDiscardReferences`), or their contents are known
+/// beforehand, and came from wherever else.
+pub(crate) fn undisclosed_outputs(derivation: &BasicDerivation) -> BTreeSet<String> {
+    let attrs = derivation.env.get("__json").map(Vec::as_slice);
+    let attrs: serde_json::Value =
+        serde_json::from_slice(attrs.unwrap_or_default()).unwrap_or_default();
+    let is_discarded =
+        |output: &String| attrs["unsafeDiscardReferences"][output].as_bool() == Some(true);
+    (derivation.outputs.iter())
+        .filter(|(name, output)| {
+            let is_fixed = output.path.is_some() && !output.hash.is_empty();
+            is_fixed || is_discarded(name)
+        })
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 fn required_features(derivation: &BasicDerivation) -> BTreeSet<String> {
@@ -124,6 +168,13 @@ pub(crate) struct Progress {
     pub(crate) attempt: Option<Attempt>,
 }
 
+impl Progress {
+    /// Whether the build has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Ended(_))
+    }
+}
+
 /// Whether a build waits, runs or has ended.
 #[derive(Debug, Clone)]
 pub(crate) enum Stage {
@@ -146,6 +197,36 @@ pub(crate) struct Attempt {
     pub(crate) log: AttemptLog,
 }
 
+/// What a worker of ours measured of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Measured {
+    /// From the start of the build program to its end.
+    pub(crate) wall: Duration,
+    /// CPU time in user mode.
+    pub(crate) cpu_user: Duration,
+    /// CPU time in the kernel.
+    pub(crate) cpu_system: Duration,
+    /// The most memory at one time, in bytes, where known.
+    pub(crate) peak_memory: Option<u64>,
+    /// Bytes written to disks, where known.
+    pub(crate) written: Option<u64>,
+    /// How it was measured: `cgroup-v2`, `cgroup-v1` or `rusage`.
+    pub(crate) source: String,
+    /// How the build program ended, if it ran.
+    pub(crate) exit: Option<Exit>,
+    /// Whether the build ran in a sandbox.
+    pub(crate) sandboxed: bool,
+}
+
+/// How a build program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It returned this status.
+    Status(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
 /// What came of a build.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -155,6 +236,13 @@ pub(crate) struct Ended {
     pub(crate) outputs: BTreeMap<String, PathInfo>,
     /// Where it ran, if anywhere.
     pub(crate) machine: Option<MachineId>,
+    /// How long its last attempt took, the sending of inputs included.
+    pub(crate) took: Duration,
+    /// What its last attempt used, where the machine measures that.
+    pub(crate) measured: Option<Measured>,
     /// Keeps the outputs on the machine, and gives their NARs.
     pub(crate) held: Option<HeldOutputs>,
+    /// Inputs that could not be read from where they lay. If there are any,
+    /// nothing is said of the build itself.
+    pub(crate) lost: BTreeSet<StorePath>,
 }

@@ -1,5 +1,8 @@
 //! A machine that builds, whatever protocol it speaks.
 
+mod check;
+pub(crate) mod keeper;
+pub(crate) mod musher;
 pub(crate) mod serve;
 pub(crate) mod worker;
 
@@ -14,6 +17,7 @@ use nix_derivation::StorePath;
 use tokio::time::timeout;
 
 use crate::attempt::{LogSink, Order};
+use crate::build::Measured;
 use crate::held_outputs::HeldOutputs;
 use crate::home::HomeError;
 
@@ -52,6 +56,8 @@ pub(crate) struct Outcome {
     pub(crate) outputs: BTreeMap<String, PathInfo>,
     /// Keeps the outputs there; none after a failure.
     pub(crate) held: Option<HeldOutputs>,
+    /// What it used, where the machine measures that.
+    pub(crate) measured: Option<Measured>,
 }
 
 impl Outcome {
@@ -61,6 +67,7 @@ impl Outcome {
             result,
             outputs: BTreeMap::new(),
             held: None,
+            measured: None,
         }
     }
 }
@@ -75,6 +82,14 @@ pub(crate) enum Fault {
     /// fault: it may collect what it likes.
     #[error("it lost {} inputs that it held, such as `{}`", .0.len(), .0[0])]
     LostInputs(Vec<StorePath>),
+    /// A worker of ours says that the machine was to blame, not the build.
+    #[error("{what}: {text}")]
+    Machine {
+        /// What kind of fault it is.
+        what: &'static str,
+        /// What the worker said.
+        text: String,
+    },
     /// What the derivation comes from could not be found.
     #[error("cannot send it the derivation with all it comes from")]
     Recipe(#[source] Box<HomeError>),
@@ -102,6 +117,22 @@ pub(crate) fn check_inputs(
     match lost.is_empty() {
         true => Ok(()),
         false => Err(Fault::LostInputs(lost)),
+    }
+}
+
+/// Makes one attempt on `builder`. What it says of the outputs contradicts the
+/// order in nothing.
+pub(crate) async fn attempt(
+    builder: &dyn Builder,
+    order: &Order,
+    log: &mut LogSink,
+) -> Result<Outcome, Fault> {
+    let mut outcome = builder.attempt(order, log).await?;
+    let store_dir = order.home().store_dir();
+    let checked = check::check(&order.spec, &order.closure, store_dir, &mut outcome);
+    match checked {
+        Ok(()) => Ok(outcome),
+        Err(contradiction) => Err(Fault::Nonsense(contradiction.to_string())),
     }
 }
 

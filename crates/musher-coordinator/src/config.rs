@@ -1,6 +1,8 @@
 //! What the user configured: `musher.toml` and, beside it, `machines` in Nix's
-//! own format. Parsing is pure; [`Config::load`] alone reads files.
+//! own format. Parsing is pure; [`Config::load`] and [`Config::load_fleet`] alone look
+//! at this host.
 
+mod default_fleet;
 mod error;
 mod import;
 mod machine;
@@ -16,6 +18,7 @@ mod settings;
 mod system;
 #[cfg(test)]
 mod tests;
+mod trusted_keys;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +26,7 @@ use std::{fs, io};
 
 pub use error::{ConfigError, Problem};
 pub use import::{ImportError, import_machines};
-pub use machine::{Connect, Machine, MachineKind, NotDrivable};
+pub use machine::{Connect, Driven, Machine, MachineKind, NotDrivable};
 pub use machine_name::MachineName;
 use nix_machines::Included;
 pub use position::Position;
@@ -42,6 +45,8 @@ pub struct Config {
     /// The settings, with their defaults filled in.
     pub settings: Settings,
     machines: Vec<Machine>,
+    /// Whether those are there because it names none.
+    is_default_fleet: bool,
 }
 
 /// Which file to read, and what its absence means.
@@ -78,6 +83,7 @@ impl Config {
         let mut config = Self {
             settings,
             machines: Vec::new(),
+            is_default_fleet: false,
         };
         config.add(machine_tables(source, &section, default_system)?)?;
         Ok(config)
@@ -161,6 +167,19 @@ fn machine_tables(
         Machine::read(&section, default_system)
     });
     machines.collect()
+}
+
+/// A text of `file` that cannot be edited, since it is no TOML.
+pub(crate) fn syntax_error_in(
+    text: &str,
+    file: &Path,
+    error: &toml_edit::TomlError,
+) -> ConfigError {
+    let offset = error.span().map_or(0, |span| span.start);
+    let problem = Problem::Syntax {
+        message: error.message().to_owned(),
+    };
+    problem.at(Source { file, text }.at(offset))
 }
 
 fn syntax_error(source: Source<'_>, error: &toml::de::Error) -> ConfigError {

@@ -11,10 +11,10 @@ mod record;
 mod tests;
 mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use musher_protocol::types::{BuildResult, BuildStatus, PathInfo};
 use musher_scheduler::{
@@ -27,6 +27,7 @@ use tracing::{debug, info};
 
 use crate::build::{BuildSpec, Closure, Ended, Progress, Stage};
 use crate::home::{Home, HomeError};
+use crate::kept_logs::KeptLogs;
 
 pub(crate) use command::{Command, CoreHandle, Gone};
 pub(crate) use machine::{MachineNews, MachineSetup};
@@ -48,6 +49,7 @@ pub(crate) struct Core {
     scheduler: Scheduler,
     home: Arc<Home>,
     log_dir: PathBuf,
+    kept_logs: Arc<KeptLogs>,
     machines: BTreeMap<MachineId, Machine>,
     builds: BTreeMap<BuildId, Record>,
     /// The build to which a new request for the same thing attaches.
@@ -71,6 +73,7 @@ impl Core {
         first_lease: LeaseId,
         home: Arc<Home>,
         log_dir: PathBuf,
+        kept_logs: Arc<KeptLogs>,
     ) -> CoreHandle {
         let (sender, inbox) = mpsc::channel(INBOX);
         let handle = CoreHandle::new(sender);
@@ -79,6 +82,7 @@ impl Core {
             scheduler: Scheduler::new(settings, first_lease),
             home,
             log_dir,
+            kept_logs,
             machines: BTreeMap::new(),
             builds: BTreeMap::new(),
             by_key: BTreeMap::new(),
@@ -157,6 +161,13 @@ impl Core {
             Command::Find { path, reply } => {
                 let _ = reply.send(self.find_output(&path));
             }
+            Command::Log { drv, reply } => {
+                let builds = self.builds.values().rev();
+                let mut logs = builds
+                    .filter(|record| record.spec.drv_path == drv)
+                    .filter_map(|record| record.progress.borrow().attempt.clone());
+                let _ = reply.send(logs.next().map(|attempt| attempt.log));
+            }
             Command::Unreadable { path } => self.unreadable(&path),
             Command::Stop { reply } => return Some(reply),
         }
@@ -217,9 +228,8 @@ impl Core {
     fn prepare(&self, build: BuildId, record: &mut Record) {
         let (home, handle, spec) = (self.home.clone(), self.handle.clone(), record.spec.clone());
         record.run(async move {
-            let closure = home
-                .closure(spec.derivation.input_sources.iter().cloned())
-                .await;
+            let inputs = spec.derivation.input_sources.iter().cloned();
+            let closure = home.closure_with(inputs, &spec.held).await;
             handle.send(Command::Prepared { build, closure }).await;
         });
     }
@@ -301,10 +311,19 @@ impl Core {
     /// An output could not be read where it was built. Whoever asks for the
     /// build again gets a new one, also while others still follow the old one.
     fn unreadable(&mut self, path: &StorePath) {
-        let builds = &self.builds;
+        let (builds, machines) = (&self.builds, &self.machines);
         self.by_key.retain(|_, build| {
-            let record = builds.get(build);
-            record.is_some_and(|record| record.ended_with(path).is_none())
+            let Some(record) = builds.get(build) else {
+                return false;
+            };
+            let Some(ended) = record.ended_with(path) else {
+                return true;
+            };
+            let machine = ended.machine.as_ref().and_then(|name| machines.get(name));
+            if let Some(machine) = machine {
+                machine.suspect();
+            }
+            false
         });
     }
 
@@ -342,18 +361,21 @@ impl Core {
             result,
             outputs: BTreeMap::new(),
             machine: None,
+            took: Duration::ZERO,
+            measured: None,
             held: None,
+            lost: BTreeSet::new(),
         };
-        self.end(build, ended, None);
+        self.end(build, ended);
     }
 
-    fn end(&mut self, build: BuildId, ended: Ended, since: Option<Instant>) {
+    fn end(&mut self, build: BuildId, ended: Ended) {
         let Some(record) = self.builds.get_mut(&build) else {
             return;
         };
-        let finished = Finished::new(record, &ended, since);
+        let finished = Finished::new(record, &ended);
         record.state = State::Ended;
-        record.closure = Arc::default();
+        record.let_go();
         record.stage(Stage::Ended(Arc::new(ended)));
         self.finished.push_back(finished);
         if self.finished.len() > REMEMBERED {

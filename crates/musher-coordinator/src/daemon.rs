@@ -1,30 +1,37 @@
 //! `musher daemon`: reads the configuration, opens what the core needs,
 //! listens, and stops cleanly. Decides nothing.
 
+mod clients;
+mod name;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use musher_api::coordinator::coordinator_server::CoordinatorServer;
 use musher_scheduler::{LeaseId, MachineSpec, Settings as SchedulerSettings, capability_classes};
 use musher_store::ssh::{ControlDir, ControlDirError, SshError, SshOptions};
-use musher_store::{OpenError, open_store};
+use musher_store::transport::SocketPath;
 use rustix::fs::{FlockOperation, Mode, flock};
+use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_stream::wrappers::UnixListenerStream;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
+
+use clients::Clients;
+use name::CoordinatorName;
 
 use crate::build::Limits;
-use crate::config::{Config, ConfigError, ConfigFile, Settings, host_system};
+use crate::config::{Config, ConfigError, ConfigFile, Settings};
 use crate::core::{Command, Core, CoreHandle};
-use crate::fleet::{FleetError, machine_setups};
-use crate::home::Home;
+use crate::fleet::{FleetError, LocalPlaces, Reach, machine_setups};
+use crate::home::{Home, HomeOpenError};
+use crate::kept_logs::KeptLogs;
 use crate::rpc::{ReloadConfig, Service};
-use crate::setup::{Entrance, write_builders_file};
+use crate::setup::{Entrance, leads_to, write_builders_file};
 
 /// The largest message accepted, in bytes: a derivation with all of its
 /// environment, which can hold whole files.
@@ -49,6 +56,18 @@ pub struct DaemonPlaces {
     pub nix_sshopts: Option<String>,
 }
 
+/// How long a daemon runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Until it is told to stop.
+    UntilStopped,
+    /// Until nobody has been connected for this long.
+    OnDemand(Duration),
+}
+
+/// How long a daemon that was started on demand waits for one before it to end.
+const TURN: Duration = Duration::from_secs(10);
+
 impl DaemonPlaces {
     /// The coordinator's socket below the run directory `run`.
     pub fn control_socket(run: &Path) -> PathBuf {
@@ -66,8 +85,8 @@ pub enum DaemonError {
     #[error(transparent)]
     Fleet(#[from] FleetError),
     /// The home store cannot be opened.
-    #[error("cannot open the home store")]
-    Home(#[source] OpenError),
+    #[error(transparent)]
+    Home(#[from] HomeOpenError),
     /// `NIX_SSHOPTS` is not acceptable.
     #[error("bad `NIX_SSHOPTS`")]
     SshOpts(#[source] SshError),
@@ -106,26 +125,44 @@ impl DaemonError {
             Self::Running { .. } => {
                 Some("stop it first, or give this one its own `--run` and `--state`".to_owned())
             }
-            Self::Fleet(_) | Self::Home(_) | Self::File { .. } | Self::Serve(_) => None,
+            Self::Home(error) => error.help(),
+            Self::Fleet(_) | Self::File { .. } | Self::Serve(_) => None,
         }
     }
 }
 
-/// Runs until SIGTERM or SIGINT. SIGHUP reads the configuration again.
-pub async fn run(places: DaemonPlaces) -> Result<(), DaemonError> {
-    let _lock = prepare(&places)?;
-    let config = Config::load(&places.config, &host_system())?;
-    let ssh = ssh_options(&places, &config.settings).await?;
-    let setups = machine_setups(&config, &ssh)?;
-    let home = Arc::new(home(&config.settings, &ssh)?);
+/// Runs until SIGTERM or SIGINT, or until its `lifetime` is over. SIGHUP reads
+/// the configuration again. `ready` is called once it listens.
+pub async fn run(
+    places: DaemonPlaces,
+    lifetime: Lifetime,
+    ready: impl FnOnce(),
+) -> Result<(), DaemonError> {
+    let _lock = prepare(&places, lifetime).await?;
+    let config = Config::load_fleet(&places.config)?;
+    let (control, _short) = control_dir(&places.run)
+        .await
+        .map_err(DaemonError::Control)?;
+    let ssh = ssh_options(control, &places, &config.settings)?;
+    let name = CoordinatorName::of(&places.state).map_err(|source| DaemonError::File {
+        what: "keep the coordinator's name in",
+        path: places.state.clone(),
+        source,
+    })?;
+    let reach = reach(&places, ssh.clone(), &name)?;
+    let setups = machine_setups(&config, &reach)?;
+    let home = Home::open(&config.settings.home_store, &ssh, &places.state).await?;
+    let home = Arc::new(home);
     let store_dir = home.store_dir().clone();
     let log_dir = places.state.join("logs");
+    let kept_logs = Arc::new(KeptLogs::new(places.state.join("build-logs")));
     let max_faults = usize::try_from(config.settings.max_attempts).unwrap_or(usize::MAX);
     let core = Core::start(
         SchedulerSettings { max_faults },
         first_lease(),
         Arc::clone(&home),
         log_dir,
+        Arc::clone(&kept_logs),
     );
     let specs: Vec<_> = setups.values().map(|setup| setup.spec.clone()).collect();
     // Without a core there is nothing to go on with; `serve` would tell.
@@ -139,22 +176,31 @@ pub async fn run(places: DaemonPlaces) -> Result<(), DaemonError> {
 
     let socket = DaemonPlaces::control_socket(&places.run);
     let listener = listen(&socket)?;
-    let reload = reloader(places.clone(), ssh, core.clone());
+    let clients = Clients::none();
+    let reload = reloader(places.clone(), reach, core.clone());
     let service = Service {
         core: core.clone(),
         home,
         store_dir,
         limits: limits(&config.settings),
         started: SystemTime::now(),
+        config: places.config.path().to_owned(),
+        state: places.state.clone(),
         reload: reload.clone(),
+        logs: kept_logs,
     };
     info!(socket = %socket.display(), machines = specs.len(), "listening");
     let server = tonic::transport::Server::builder()
         .add_service(CoordinatorServer::new(service).max_decoding_message_size(MESSAGE))
-        .serve_with_incoming(UnixListenerStream::new(listener));
+        .serve_with_incoming(clients.of(listener));
+    ready();
     let end = tokio::select! {
         end = server => end.map_err(DaemonError::Serve),
         () = signals(&reload) => Ok(()),
+        () = unwanted(&clients, lifetime) => {
+            info!("nobody is connected any more");
+            Ok(())
+        }
     };
     // A new daemon may bind the path as soon as ours is not listened on.
     let _ = fs::remove_file(&socket);
@@ -165,8 +211,16 @@ pub async fn run(places: DaemonPlaces) -> Result<(), DaemonError> {
     end
 }
 
+/// Waits until the daemon's lifetime is over.
+async fn unwanted(clients: &Clients, lifetime: Lifetime) {
+    match lifetime {
+        Lifetime::UntilStopped => std::future::pending().await,
+        Lifetime::OnDemand(linger) => clients.gone_for(linger).await,
+    }
+}
+
 /// Makes the directories and takes the lock that one daemon holds.
-fn prepare(places: &DaemonPlaces) -> Result<File, DaemonError> {
+async fn prepare(places: &DaemonPlaces, lifetime: Lifetime) -> Result<File, DaemonError> {
     let file = |what, path: &Path| {
         let path = path.to_owned();
         move |source| DaemonError::File { what, path, source }
@@ -181,10 +235,19 @@ fn prepare(places: &DaemonPlaces) -> Result<File, DaemonError> {
     }
     let path = places.run.join("daemon.lock");
     let lock = File::create(&path).map_err(file("create", &path))?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => return Err(DaemonError::Running { lock: path }),
-        Err(errno) => return Err(file("lock", &path)(errno.into())),
+    let since = Instant::now();
+    loop {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            // One that ends just now has let go of its socket already.
+            Err(rustix::io::Errno::WOULDBLOCK)
+                if lifetime != Lifetime::UntilStopped && since.elapsed() < TURN =>
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(DaemonError::Running { lock: path }),
+            Err(errno) => return Err(file("lock", &path)(errno.into())),
+        }
     }
     let logs = places.state.join("logs");
     prune_logs(&logs).map_err(file("tidy", &logs))?;
@@ -202,26 +265,59 @@ fn prune_logs(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-async fn ssh_options(
+/// What machines are reached with, by ssh and as children of this process.
+fn reach(
+    places: &DaemonPlaces,
+    ssh: SshOptions,
+    name: &CoordinatorName,
+) -> Result<Reach, DaemonError> {
+    let program = std::env::current_exe().map_err(|source| DaemonError::File {
+        what: "find",
+        path: "/proc/self/exe".into(),
+        source,
+    })?;
+    Ok(Reach {
+        ssh,
+        local: LocalPlaces {
+            program,
+            state: places.state.clone(),
+            run: places.run.clone(),
+        },
+        coordinator: name.as_str().to_owned(),
+    })
+}
+
+/// A directory for ssh's sockets below `run`; where its path would be too long
+/// for ssh, one elsewhere that goes when the second is dropped.
+async fn control_dir(run: &Path) -> Result<(ControlDir, Option<TempDir>), ControlDirError> {
+    match ControlDir::open(&run.join("ssh")).await {
+        Err(ControlDirError::TooLong { .. }) => {}
+        opened => return opened.map(|control| (control, None)),
+    }
+    let parent = Path::new("/tmp");
+    let made = tempfile::Builder::new()
+        .prefix("musher-")
+        .tempdir_in(parent);
+    let short = made.map_err(|source| ControlDirError::Io {
+        path: parent.to_owned(),
+        source,
+    })?;
+    let control = ControlDir::open(short.path()).await?;
+    Ok((control, Some(short)))
+}
+
+fn ssh_options(
+    control: ControlDir,
     places: &DaemonPlaces,
     settings: &Settings,
 ) -> Result<SshOptions, DaemonError> {
-    let dir = ControlDir::open(&places.run.join("ssh"))
-        .await
-        .map_err(DaemonError::Control)?;
-    let mut ssh = SshOptions::new(Arc::new(dir));
+    let mut ssh = SshOptions::new(Arc::new(control));
     ssh.connect_timeout = settings.connect_timeout;
     ssh.keepalive_interval = settings.keepalive_interval;
     match &places.nix_sshopts {
         Some(value) => ssh.with_nix_sshopts(value).map_err(DaemonError::SshOpts),
         None => Ok(ssh),
     }
-}
-
-fn home(settings: &Settings, ssh: &SshOptions) -> Result<Home, DaemonError> {
-    Ok(Home::new(
-        open_store(&settings.home_store, ssh).map_err(DaemonError::Home)?,
-    ))
 }
 
 /// Above every lease of an earlier run, as long as the clock does not go back
@@ -257,7 +353,7 @@ fn listen(path: &Path) -> Result<UnixListener, DaemonError> {
         Ok(()) | Err(_) => {}
     }
     let before = rustix::process::umask(Mode::from_raw_mode(0o177));
-    let bound = UnixListener::bind(path);
+    let bound = SocketPath::new(path).and_then(|short| UnixListener::bind(short.as_path()));
     rustix::process::umask(before);
     bound.map_err(|source| DaemonError::File {
         what: "listen on",
@@ -266,13 +362,20 @@ fn listen(path: &Path) -> Result<UnixListener, DaemonError> {
     })
 }
 
-/// Brings the builders file up to date, if `musher setup` has put it there.
+/// Brings the builders file up to date, if `musher setup` has put it there for
+/// this coordinator.
 fn refresh_builders(places: &DaemonPlaces, specs: &[MachineSpec]) {
     let Some((path, entrance)) = &places.builders else {
         return;
     };
-    if !path.exists() {
-        return;
+    match fs::read_to_string(path) {
+        Ok(text) if leads_to(&text, entrance) => {}
+        Ok(_) => {
+            debug!(path = %path.display(), "the builders file leads to another coordinator");
+            return;
+        }
+        // Nobody has set Nix up.
+        Err(_) => return,
     }
     match write_builders_file(path, &capability_classes(specs), entrance) {
         Ok(true) => info!(path = %path.display(), "builders file brought up to date"),
@@ -283,14 +386,14 @@ fn refresh_builders(places: &DaemonPlaces, specs: &[MachineSpec]) {
     }
 }
 
-fn reloader(places: DaemonPlaces, ssh: SshOptions, core: CoreHandle) -> ReloadConfig {
+fn reloader(places: DaemonPlaces, reach: Reach, core: CoreHandle) -> ReloadConfig {
     Arc::new(move || {
-        let (places, ssh, core) = (places.clone(), ssh.clone(), core.clone());
+        let (places, reach, core) = (places.clone(), reach.clone(), core.clone());
         Box::pin(async move {
-            let config = Config::load(&places.config, &host_system())
-                .map_err(|error| crate::error_text(&error))?;
+            let config =
+                Config::load_fleet(&places.config).map_err(|error| crate::error_text(&error))?;
             let setups =
-                machine_setups(&config, &ssh).map_err(|error| crate::error_text(&error))?;
+                machine_setups(&config, &reach).map_err(|error| crate::error_text(&error))?;
             let specs: Vec<_> = setups.values().map(|setup| setup.spec.clone()).collect();
             let changes = core.ask(|reply| Command::Configure {
                 machines: setups,

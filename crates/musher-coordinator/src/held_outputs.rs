@@ -52,6 +52,13 @@ impl HeldOutputs {
         }
     }
 
+    /// One output whose NAR is on its way, and what protects it.
+    pub(crate) fn ahead_and_rooted(info: &PathInfo, nar: NarStream, root: impl Any + Send) -> Self {
+        let mut held = Self::ahead(info, nar);
+        held._root = Mutex::new(Box::new(root));
+        held
+    }
+
     /// The NAR of `path`, if it is on its way and was not taken before.
     pub(crate) fn take(&self, path: &StorePath) -> Option<NarStream> {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,11 @@
 //! The home store as the coordinator reads it: the infos of inputs and their
 //! closures, remembered, and their NARs.
 
+mod derivations;
+mod kept_paths;
+mod open;
+mod place;
+mod realisations;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +17,11 @@ use musher_store::{Store, StoreError, Substitute, references_first};
 use nix_derivation::{StoreDir, StorePath};
 
 use crate::build::Closure;
+use crate::held_inputs::HeldInputs;
+
+pub(crate) use kept_paths::KeptPaths;
+pub use open::HomeOpenError;
+pub(crate) use place::Place;
 
 /// Path infos remembered; at some 500 bytes each, 30 MB when full.
 const MOST: usize = 60_000;
@@ -30,6 +40,16 @@ pub(crate) enum HomeError {
     },
 }
 
+impl HomeError {
+    /// The same, from whoever is a store itself.
+    pub(crate) fn into_store_error(self) -> StoreError {
+        match self {
+            Self::Ask(error) => Arc::into_inner(error).unwrap_or(StoreError::GivenUp),
+            Self::Invalid { path } => StoreError::Invalid { path },
+        }
+    }
+}
+
 #[derive(Default)]
 struct Cache {
     infos: BTreeMap<StorePath, PathInfo>,
@@ -39,13 +59,16 @@ struct Cache {
 /// The home store.
 pub(crate) struct Home {
     store: Arc<dyn Store>,
+    place: Place,
     cache: Mutex<Cache>,
 }
 
 impl Home {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+    /// The home store `store`, which is of this kind.
+    pub(crate) fn new(store: Arc<dyn Store>, place: Place) -> Self {
         Self {
             store,
+            place,
             cache: Mutex::default(),
         }
     }
@@ -65,10 +88,27 @@ impl Home {
         &self,
         roots: impl IntoIterator<Item = StorePath>,
     ) -> Result<Closure, HomeError> {
+        self.closure_with(roots, &HeldInputs::default()).await
+    }
+
+    /// The same where some of the paths are `held` on machines instead.
+    pub(crate) async fn closure_with(
+        &self,
+        roots: impl IntoIterator<Item = StorePath>,
+        held: &HeldInputs,
+    ) -> Result<Closure, HomeError> {
         let mut found: BTreeMap<StorePath, PathInfo> = BTreeMap::new();
         let mut wanted: BTreeSet<StorePath> = roots.into_iter().collect();
         while !wanted.is_empty() {
-            let infos = self.infos(&wanted).await?;
+            let mut infos = Vec::with_capacity(wanted.len());
+            wanted.retain(|path| match held.get(path) {
+                Some(held) => {
+                    infos.push(held.info.clone());
+                    false
+                }
+                None => true,
+            });
+            infos.extend(self.infos(&wanted).await?);
             wanted = (infos.iter())
                 .flat_map(|info| info.references.iter())
                 .filter(|path| !found.contains_key(*path))
@@ -89,6 +129,16 @@ impl Home {
         paths: &BTreeSet<StorePath>,
     ) -> Result<BTreeSet<StorePath>, StoreError> {
         self.store.valid_paths(paths, Substitute::No).await
+    }
+
+    /// Imports `infos`, each after those it refers to, with their NARs from
+    /// `source`.
+    pub(crate) async fn import(
+        &self,
+        infos: &[PathInfo],
+        source: &dyn Store,
+    ) -> Result<(), StoreError> {
+        self.store.import(infos, source).await
     }
 
     /// Forgets what is remembered of `paths`: they may have changed.

@@ -10,22 +10,29 @@ mod builder;
 pub mod config;
 mod core;
 mod daemon;
+pub mod enrol;
 mod fleet;
+mod held_inputs;
 mod held_outputs;
 mod home;
+mod kept_logs;
 mod known_paths;
+mod request;
 mod rpc;
 pub mod setup;
+mod sources;
 mod supervisor;
 #[cfg(test)]
 mod testing;
+pub mod worker;
 
 use std::error::Error;
 
 use musher_store::ssh::SshOutput;
 
-pub use daemon::{DaemonError, DaemonPlaces, run};
-pub use fleet::FleetError;
+pub use daemon::{DaemonError, DaemonPlaces, Lifetime, run};
+pub use fleet::{FleetError, LocalPlaces};
+pub use home::HomeOpenError;
 
 /// An error with all its causes in one line, for logs and for messages to
 /// other processes; at a terminal they get lines of their own.

@@ -2,9 +2,13 @@
 //! Decides nothing.
 
 mod build;
+mod home;
+mod log;
 mod nar;
+mod realise;
 mod status;
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,11 +18,12 @@ use musher_api::coordinator as api;
 use musher_api::coordinator::coordinator_server::Coordinator;
 use musher_scheduler::{MachineId, Needs};
 use nix_derivation::{StoreDir, StorePath};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::build::Limits;
 use crate::core::{Command, CoreHandle, Gone};
 use crate::home::Home;
+use crate::kept_logs::KeptLogs;
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -35,7 +40,11 @@ pub(crate) struct Service {
     /// The limits of the configuration; a request's own may be stricter.
     pub(crate) limits: Limits,
     pub(crate) started: SystemTime,
+    /// The configuration's file, and the directory of what is kept.
+    pub(crate) config: PathBuf,
+    pub(crate) state: PathBuf,
     pub(crate) reload: ReloadConfig,
+    pub(crate) logs: Arc<KeptLogs>,
 }
 
 impl Service {
@@ -54,6 +63,8 @@ fn gone(gone: Gone) -> Status {
 impl Coordinator for Service {
     type BuildStream = Answers<api::BuildEvent>;
     type ReadNarStream = Answers<api::NarChunk>;
+    type RealiseStream = Answers<api::RealiseEvent>;
+    type ReadLogStream = Answers<api::LogChunk>;
 
     async fn build(
         &self,
@@ -95,6 +106,45 @@ impl Coordinator for Service {
         Ok(Response::new(Box::pin(chunks)))
     }
 
+    async fn realise(
+        &self,
+        request: Request<api::RealiseRequest>,
+    ) -> Result<Response<Self::RealiseStream>, Status> {
+        let events = realise::realise(self, request.get_ref())?;
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    async fn home(
+        &self,
+        _request: Request<api::HomeRequest>,
+    ) -> Result<Response<api::HomeReply>, Status> {
+        Ok(Response::new(home::home(self)))
+    }
+
+    async fn import(
+        &self,
+        request: Request<Streaming<api::ImportMessage>>,
+    ) -> Result<Response<api::ImportReply>, Status> {
+        let reply = home::import(self, request.into_inner()).await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn add_root(
+        &self,
+        request: Request<api::AddRootRequest>,
+    ) -> Result<Response<api::AddRootReply>, Status> {
+        home::add_root(self, &request.into_inner().link).await?;
+        Ok(Response::new(api::AddRootReply {}))
+    }
+
+    async fn read_log(
+        &self,
+        request: Request<api::ReadLogRequest>,
+    ) -> Result<Response<Self::ReadLogStream>, Status> {
+        let chunks = log::read_log(self, &request.into_inner().path).await?;
+        Ok(Response::new(chunks))
+    }
+
     async fn status(
         &self,
         _request: Request<api::StatusRequest>,
@@ -104,11 +154,7 @@ impl Coordinator for Service {
             .ask(|reply| Command::View { reply })
             .await
             .map_err(gone)?;
-        Ok(Response::new(status::status(
-            &view,
-            &self.store_dir,
-            self.started,
-        )))
+        Ok(Response::new(status::status(&view, self)))
     }
 
     async fn explain(

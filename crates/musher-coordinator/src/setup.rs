@@ -13,6 +13,7 @@ use std::{fs, io};
 
 use musher_scheduler::{CapabilityClass, capability_classes};
 
+pub(crate) use builders_file::leads_to;
 pub use builders_file::{nix_max_jobs, write_builders_file};
 pub use entrance::{Entrance, EntranceError};
 pub use error::SetupError;
@@ -138,7 +139,7 @@ fn read(path: &Path, store_dir: &Path) -> Result<Option<String>, SetupError> {
 pub fn offered_classes(machines: &[Machine]) -> Vec<CapabilityClass> {
     let specs: Vec<_> = machines
         .iter()
-        .filter(|machine| machine.max_jobs > 0 && machine.ssh_store().is_ok())
+        .filter(|machine| machine.max_jobs > 0 && machine.driven().is_ok())
         .map(Machine::spec)
         .collect();
     capability_classes(&specs)
@@ -158,7 +159,7 @@ pub fn plan(
             first: config
                 .machines()
                 .iter()
-                .find_map(|machine| machine.ssh_store().err()),
+                .find_map(|machine| machine.driven().err()),
         });
     }
     let settings = [
@@ -194,7 +195,7 @@ fn notes(
     has_machines: bool,
     edit: &nix_conf::Edit,
 ) -> Vec<SetupNote> {
-    let skipped = config.machines().iter().filter_map(|m| m.ssh_store().err());
+    let skipped = config.machines().iter().filter_map(|m| m.driven().err());
     let mut notes: Vec<_> = skipped.map(SetupNote::Skipped).collect();
     match &edit.builders {
         None if has_machines => notes.push(SetupNote::MachinesForgotten {

@@ -1,6 +1,7 @@
 //! What tests stand on: values by name, a home store in memory, machines that
 //! do what the test says, and a team of them around a real core.
 
+mod graph;
 mod home_store;
 mod machine;
 mod nix_daemon;
@@ -11,8 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use musher_protocol::types::{BasicDerivation, BasicOutput, BuildMode, NarHash, PathInfo};
-use nix_derivation::{StoreDir, StorePath};
+use musher_scheduler::LeaseId;
+use nix_derivation::{CAHash, NixHash, StoreDir, StorePath, nixbase32};
+use sha2::{Digest, Sha256};
 
+pub(crate) use graph::{add_graph, derivation_text};
 pub(crate) use home_store::HomeStore;
 pub(crate) use machine::{FakeMachine, Try};
 pub(crate) use nix_daemon::{NixDaemon, Script};
@@ -21,11 +25,19 @@ pub(crate) use team::{Team, ended, soon, waits};
 
 use crate::attempt::Order;
 use crate::build::{BuildSpec, Closure, Limits};
-use crate::home::Home;
+use crate::core::CoreHandle;
+use crate::held_inputs::HeldInputs;
+use crate::home::{Home, Place};
+use crate::sources::Sources;
 
-/// The path that a test calls `name`.
+/// The path that a test calls `name`. Paths are in the order of their names.
 pub(crate) fn path(name: &str) -> StorePath {
-    StorePath::from_parts([1; 20], name).expect("a valid name")
+    let mut digest = [0; 20];
+    // Nix writes a digest from its end.
+    for (place, byte) in digest.iter_mut().rev().zip(name.bytes()) {
+        *place = byte;
+    }
+    StorePath::from_parts(digest, name).expect("a valid name")
 }
 
 /// The absolute path that a test calls `name`.
@@ -38,7 +50,7 @@ pub(crate) fn info(name: &str, references: &[&str]) -> PathInfo {
     PathInfo {
         path: path(name),
         deriver: None,
-        nar_hash: NarHash([0; 32]),
+        nar_hash: NarHash(Sha256::digest(nar(name)).into()),
         nar_size: nar(name).len() as u64,
         references: references.iter().map(|name| path(name)).collect(),
         registration_time: 0,
@@ -46,6 +58,21 @@ pub(crate) fn info(name: &str, references: &[&str]) -> PathInfo {
         signatures: BTreeSet::new(),
         ca: None,
     }
+}
+
+/// The same, whose NAR mentions what it refers to; with that NAR.
+pub(crate) fn mentioning(name: &str, references: &[&str]) -> (PathInfo, Vec<u8>) {
+    let mut content = name.to_owned();
+    for reference in references {
+        content.push_str(&nixbase32::encode(path(reference).digest()));
+    }
+    let nar = nar(&content);
+    let info = PathInfo {
+        nar_hash: NarHash(Sha256::digest(&nar).into()),
+        nar_size: nar.len() as u64,
+        ..info(name, references)
+    };
+    (info, nar)
 }
 
 /// The NAR of a file that holds `content`.
@@ -87,15 +114,21 @@ pub(crate) fn spec(name: &str, inputs: &[&str]) -> BuildSpec {
         },
         mode: BuildMode::Normal,
         limits: Limits::default(),
+        held: HeldInputs::default(),
+        nar_ahead: true,
     }
 }
 
 /// An order to build `spec` on a machine of which nothing is known, with the
 /// home store's `inputs`.
 pub(crate) fn order(spec: BuildSpec, inputs: Vec<PathInfo>) -> Order {
+    let home = HomeStore::new(inputs.clone());
+    let home = Arc::new(Home::new(Arc::new(home), Place::Elsewhere));
     Order {
+        lease: LeaseId(1),
+        slots: 1,
         spec: Arc::new(spec),
-        home: Arc::new(Home::new(Arc::new(HomeStore::new(inputs.clone())))),
+        sources: Sources::new(home, HeldInputs::default(), CoreHandle::to_nobody()),
         closure: Arc::new(Closure(inputs)),
         known: Arc::default(),
     }
@@ -103,10 +136,21 @@ pub(crate) fn order(spec: BuildSpec, inputs: Vec<PathInfo>) -> Order {
 
 /// As [`info`], of a path that has its address by its content.
 pub(crate) fn by_content(name: &str, references: &[&str]) -> PathInfo {
-    let ca = format!("fixed:r:sha256:{}", "0".repeat(64));
+    let info = info(name, references);
     PathInfo {
-        ca: Some(ca.parse().expect("a content address")),
-        ..info(name, references)
+        ca: Some(CAHash::Nar(NixHash::Sha256(info.nar_hash.0))),
+        ..info
+    }
+}
+
+/// The same, where its content address puts it.
+pub(crate) fn floating(name: &str, references: &[&str]) -> PathInfo {
+    let info = by_content(name, references);
+    let ca = info.ca.as_ref().expect("one");
+    let path = StoreDir::default().build_ca_path(name, ca, &info.references, false);
+    PathInfo {
+        path: path.expect("a path"),
+        ..info
     }
 }
 

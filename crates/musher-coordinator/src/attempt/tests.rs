@@ -69,7 +69,9 @@ impl Running {
 fn outcome(end: End) -> Outcome {
     match end {
         End::Outcome { outcome, .. } => *outcome,
-        End::Outdated { .. } | End::Fault { .. } => panic!("it came to nothing"),
+        End::Outdated { .. } | End::Bereft { .. } | End::Fault { .. } => {
+            panic!("it came to nothing")
+        }
     }
 }
 
@@ -197,7 +199,9 @@ async fn a_fault_names_each_of_its_causes_once() {
                 "cannot open the store: cannot start `ssh`: out of luck"
             );
         }
-        End::Outcome { .. } | End::Outdated { .. } => panic!("it is a fault"),
+        End::Outcome { .. } | End::Outdated { .. } | End::Bereft { .. } => {
+            panic!("it is a fault")
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use nix_derivation::StorePath;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::keeper::{Keeper, Touch};
 use super::{Builder, BuilderInfo, Fault, Outcome, ask_trust, check_inputs};
 use crate::attempt::{LogSink, Order};
 use crate::build::Limits;
@@ -49,6 +50,7 @@ pub(crate) struct ServeBuilder {
     substitutes: bool,
     /// As it was when we last connected.
     trust: Mutex<Option<Trust>>,
+    keeper: Arc<Keeper<ServeConnection>>,
 }
 
 impl ServeBuilder {
@@ -65,6 +67,7 @@ impl ServeBuilder {
             daemon,
             substitutes,
             trust: Mutex::new(None),
+            keeper: Arc::default(),
         }
     }
 
@@ -173,7 +176,8 @@ impl Attempt<'_> {
         let only = known
             .values()
             .next()
-            .filter(|_| self.order.spec.derivation.outputs.len() == 1);
+            .filter(|_| self.order.spec.derivation.outputs.len() == 1)
+            .filter(|_| self.order.spec.nar_ahead);
         if let Some(path) = only {
             self.request(&Request::DumpStorePath { path: path.clone() })?;
         }
@@ -193,7 +197,7 @@ impl Attempt<'_> {
 
     /// As on a machine that does not: see `worker::untrusted`.
     async fn realise(&mut self) -> Result<Built, Fault> {
-        let home = &self.order.home;
+        let home = self.order.home();
         let drv_path = self.order.spec.drv_path.clone();
         let recipe = home.closure([drv_path.clone()]).await;
         let recipe = recipe.map_err(|error| Fault::Recipe(Box::new(error)))?;
@@ -257,7 +261,7 @@ impl Attempt<'_> {
             .filter(|info| unknown.contains(&info.path) && !valid.contains(&info.path))
             .cloned()
             .collect();
-        send(&mut self.connection, &missing, self.order.home.store()).await?;
+        send(&mut self.connection, &missing, &self.order.sources).await?;
         Ok(missing.len())
     }
 
@@ -344,27 +348,31 @@ impl Built {
             connection.request(&Request::QueryPathInfos { paths })?;
             infos.extend(path_infos(&mut connection).await?);
         }
-        let mut outputs = BTreeMap::new();
-        for name in order.spec.derivation.outputs.keys() {
-            let path = known.get(name).or_else(|| found.get(name));
-            let info = path.and_then(|path| infos.get(path)).cloned();
-            let info = info.ok_or_else(|| {
-                let text = "the build succeeded, but its output is not valid there";
-                Fault::Nonsense(format!("{text}: `{name}`"))
-            })?;
-            outputs.insert(name.clone(), info);
-        }
+        let declared = order.spec.derivation.outputs.keys();
+        let outputs: BTreeMap<_, _> = declared
+            .filter_map(|name| {
+                let path = known.get(name).or_else(|| found.get(name))?;
+                Some((name.clone(), infos.get(path)?.clone()))
+            })
+            .collect();
         let held = match ahead.and_then(|path| infos.get(&path)) {
             Some(info) => HeldOutputs::ahead(info, builder.store.nar_stream(connection)),
-            None => HeldOutputs::rooted(Rooted {
+            None if order.spec.nar_ahead => HeldOutputs::rooted(Rooted {
                 connection: Some(connection),
                 store: builder.store.clone(),
             }),
+            None => {
+                let paths = outputs.values().map(|info| info.path.clone()).collect();
+                let store = builder.store.clone();
+                let give_back = move |connection| store.give_back(connection);
+                HeldOutputs::rooted(builder.keeper.keep(connection, paths, give_back))
+            }
         };
         Ok(Outcome {
             result,
             outputs,
             held: Some(held),
+            measured: None,
         })
     }
 }
@@ -413,6 +421,18 @@ fn options(limits: Limits) -> BuildOptions {
             .unwrap_or_default(),
         max_log_size: limits.max_log.unwrap_or_default(),
         ..BuildOptions::default()
+    }
+}
+
+#[async_trait]
+impl Touch for ServeConnection {
+    async fn touch(&mut self, paths: &BTreeSet<StorePath>) -> Result<(), StoreError> {
+        self.request(&Request::QueryValidPaths {
+            lock: true,
+            substitute: false,
+            paths: paths.clone(),
+        })?;
+        self.answer().await.map(drop)
     }
 }
 

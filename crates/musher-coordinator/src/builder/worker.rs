@@ -10,15 +10,17 @@ mod tests;
 mod trusted;
 mod untrusted;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use musher_protocol::worker::Trust;
+use musher_protocol::worker::{Request, Trust};
 use musher_store::ssh::Link;
-use musher_store::{NarStream, Store, StoreError, WorkerConnection, WorkerStore};
+use musher_store::{NarStream, Store, StoreError, WorkerConnection, WorkerStore, deaf};
 use nix_derivation::StorePath;
 
+use super::keeper::{Keeper, Touch};
 use super::{Builder, BuilderInfo, Fault, Outcome, ask_trust};
 use crate::attempt::{LogSink, Order};
 
@@ -34,6 +36,7 @@ pub(crate) struct WorkerBuilder {
     substitutes: bool,
     /// As it was when we last connected.
     trust: Mutex<Option<Trust>>,
+    keeper: Arc<Keeper<WorkerConnection>>,
 }
 
 impl WorkerBuilder {
@@ -44,6 +47,7 @@ impl WorkerBuilder {
             store,
             substitutes,
             trust: Mutex::new(None),
+            keeper: Arc::default(),
         }
     }
 
@@ -94,6 +98,19 @@ impl Builder for WorkerBuilder {
 
     async fn read_nar(&self, path: &StorePath) -> Result<NarStream, StoreError> {
         self.store.read_nar(path).await
+    }
+}
+
+#[async_trait]
+impl Touch for WorkerConnection {
+    async fn touch(&mut self, paths: &BTreeSet<StorePath>) -> Result<(), StoreError> {
+        for path in paths {
+            self.request(Request::AddTempRoot(path.clone()))?;
+        }
+        for _ in paths {
+            self.answer(&mut deaf).await?;
+        }
+        Ok(())
     }
 }
 

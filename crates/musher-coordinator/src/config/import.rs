@@ -6,9 +6,10 @@ use std::path::Path;
 use musher_store::url::{SshStore, StoreUrl};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value, value};
 
-use super::error::{ConfigError, Problem};
+use super::error::ConfigError;
 use super::machine::{Connect, Machine, MachineKind};
-use super::position::{Position, Source};
+use super::position::Position;
+use super::syntax_error_in;
 
 /// A machine that `musher.toml` cannot take over.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +64,9 @@ pub fn import_machines(
     existing: &[Machine],
     machines: &[Machine],
 ) -> Result<String, ImportError> {
-    let mut document: DocumentMut = text.parse().map_err(|error| syntax(text, file, &error))?;
+    let mut document: DocumentMut = text.parse().map_err(|error| ImportError::Config {
+        source: syntax_error_in(text, file, &error),
+    })?;
     let mut tables = Vec::new();
     for machine in machines {
         if let Some(first) = existing.iter().find(|known| known.name == machine.name) {
@@ -85,16 +88,6 @@ pub fn import_machines(
         }
     }
     Ok(document.to_string())
-}
-
-fn syntax(text: &str, file: &Path, error: &toml_edit::TomlError) -> ImportError {
-    let offset = error.span().map_or(0, |span| span.start);
-    let problem = Problem::Syntax {
-        message: error.message().to_owned(),
-    };
-    ImportError::Config {
-        source: problem.at(Source { file, text }.at(offset)),
-    }
 }
 
 /// A machine as a table, without what has its default.

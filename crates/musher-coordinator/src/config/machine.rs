@@ -60,22 +60,29 @@ pub enum MachineKind {
     Nix,
 }
 
-/// A machine that this release cannot build on.
+/// Who is asked to build on a machine, and how they are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driven<'a> {
+    /// Its stock Nix: the store to build in, and so the protocol to speak.
+    Nix(&'a SshStore),
+    /// Its worker of ours, through ssh.
+    SshWorker(&'a SshStore),
+    /// A worker of ours, by a command that leads to it.
+    ExecWorker(&'a [String]),
+    /// A worker that is a child of the coordinator.
+    LocalWorker,
+}
+
+/// A machine that cannot be built on as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotDrivable {
-    /// Its kind is `musher`.
-    #[error("machine `{name}` is of kind `musher`, which this release cannot drive yet")]
-    MusherWorker {
+    /// Its kind cannot be reached in this way.
+    #[error("machine `{name}` is of kind `{kind}` but is reached by `{connect}`")]
+    WrongWay {
         /// The machine's name.
         name: MachineName,
-        /// Whether a change of `kind` alone would do.
-        over_ssh: bool,
-    },
-    /// It is not reached by ssh.
-    #[error("machine `{name}` has stock Nix but is reached by `{connect}`")]
-    NotSsh {
-        /// The machine's name.
-        name: MachineName,
+        /// What answers there.
+        kind: MachineKind,
         /// How it is reached.
         connect: String,
     },
@@ -84,46 +91,48 @@ pub enum NotDrivable {
 impl NotDrivable {
     /// Advice the user can act on.
     pub fn help(&self) -> Option<String> {
-        Some(match self {
-            Self::MusherWorker { over_ssh: true, .. } => {
-                "set `kind = \"nix\"` if the host has stock Nix".to_owned()
-            }
-            Self::MusherWorker {
-                over_ssh: false, ..
-            }
-            | Self::NotSsh { .. } => {
+        let Self::WrongWay { kind, .. } = self;
+        Some(match kind {
+            MachineKind::Nix => {
                 "connect by `ssh://` or `ssh-ng://` to a host with stock Nix".to_owned()
+            }
+            MachineKind::Musher => {
+                "connect by `ssh://`, `local` or a command that leads to `musher worker --stdio`"
+                    .to_owned()
             }
         })
     }
 }
 
 impl Machine {
-    /// What the scheduler needs to know of it.
+    /// What the scheduler needs to know of it. Every worker of ours can build
+    /// what has its address by its content.
     pub fn spec(&self) -> MachineSpec {
+        let mut supported_features = self.supported_features.clone();
+        if self.kind == MachineKind::Musher {
+            supported_features.insert("ca-derivations".to_owned());
+        }
         MachineSpec {
             id: MachineId::from(self.name.as_str()),
             systems: self.systems.clone(),
             slots: self.max_jobs,
             speed_factor: self.speed_factor,
-            supported_features: self.supported_features.clone(),
+            supported_features,
             mandatory_features: self.mandatory_features.clone(),
         }
     }
 
-    /// The store to build in, and so the protocol to speak, or why this
-    /// machine cannot be driven yet.
-    pub fn ssh_store(&self) -> Result<&SshStore, NotDrivable> {
-        let ssh = self.connect.ssh();
-        match (self.kind, ssh) {
-            (MachineKind::Nix, Some(store)) => Ok(store),
-            (MachineKind::Nix, None) => Err(NotDrivable::NotSsh {
+    /// Who is asked to build here, or why nobody can be.
+    pub fn driven(&self) -> Result<Driven<'_>, NotDrivable> {
+        match (self.kind, &self.connect, self.connect.ssh()) {
+            (MachineKind::Nix, _, Some(store)) => Ok(Driven::Nix(store)),
+            (MachineKind::Musher, _, Some(store)) => Ok(Driven::SshWorker(store)),
+            (MachineKind::Musher, Connect::Exec(words), None) => Ok(Driven::ExecWorker(words)),
+            (MachineKind::Musher, Connect::Local, None) => Ok(Driven::LocalWorker),
+            (kind, _, None) => Err(NotDrivable::WrongWay {
                 name: self.name.clone(),
+                kind,
                 connect: self.connect.place(),
-            }),
-            (MachineKind::Musher, ssh) => Err(NotDrivable::MusherWorker {
-                name: self.name.clone(),
-                over_ssh: ssh.is_some(),
             }),
         }
     }

@@ -19,7 +19,7 @@ impl MachineName {
     }
 
     /// A name from a host's: what is not allowed becomes `_`.
-    pub(super) fn from_host(host: &str) -> Self {
+    pub fn from_host(host: &str) -> Self {
         let name: String = host
             .chars()
             .map(|c| if allowed(c) { c } else { '_' })

@@ -3,6 +3,7 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use musher_store::local::TrustedPublicKey;
 use musher_store::url::{LocalParams, StoreUrl};
 use toml::de::DeValue;
 
@@ -10,6 +11,7 @@ use super::error::{ConfigError, Problem};
 use super::quantity::{self, DURATION, SIZE};
 use super::sandbox_path::{SANDBOX_PATH, SandboxPath};
 use super::section::{Keys, Section, integer_value};
+use super::trusted_keys;
 
 /// What a user may set; see each field for what it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,16 @@ pub struct Settings {
     /// `sandbox-paths`: what builds on machines of kind `musher` see besides
     /// their inputs. Default none. Stock Nix has a setting of its own.
     pub sandbox_paths: Vec<SandboxPath>,
+    /// `trusted-public-keys`: where the home store is Musher's own, clients that
+    /// are not trusted may add what one of these keys has signed. Default
+    /// Nix's own, of its public cache.
+    pub trusted_public_keys: Vec<TrustedPublicKey>,
+    /// `max-store-size`: the most bytes that the store of a worker of ours
+    /// holds before it collects garbage. None (`0`, the default): no limit.
+    pub max_store_size: Option<u64>,
+    /// `min-free`: the fewest bytes that are free on its disk before it does.
+    /// None (`0`): no limit. Default 1 GiB.
+    pub min_free: Option<u64>,
 }
 
 impl Default for Settings {
@@ -55,6 +67,9 @@ impl Default for Settings {
             home_store: StoreUrl::Auto(LocalParams::default()),
             max_attempts: 5,
             sandbox_paths: Vec::new(),
+            trusted_public_keys: trusted_keys::default(),
+            max_store_size: None,
+            min_free: Some(1 << 30),
         }
     }
 }
@@ -69,6 +84,9 @@ pub(super) const KNOWN: &[&str] = &[
     "home-store",
     "max-attempts",
     "sandbox-paths",
+    "trusted-public-keys",
+    "max-store-size",
+    "min-free",
     "machine",
 ];
 
@@ -89,7 +107,7 @@ impl Settings {
         Ok(Self {
             max_silent_time: limit(section, "max-silent-time")?,
             timeout: limit(section, "timeout")?,
-            max_log_size: size(section, "max-log-size")?.filter(|size| *size > 0),
+            max_log_size: bytes(section, "max-log-size", None)?,
             connect_timeout: interval(section, "connect-timeout")?
                 .unwrap_or(default.connect_timeout),
             keepalive_interval: interval(section, "keepalive-interval")?
@@ -102,6 +120,10 @@ impl Settings {
                 .count("max-attempts", 1, "a whole number from 1 up")?
                 .unwrap_or(default.max_attempts),
             sandbox_paths: sandbox_paths(section)?.unwrap_or(default.sandbox_paths),
+            trusted_public_keys: trusted_keys::read(section)?
+                .unwrap_or(default.trusted_public_keys),
+            max_store_size: bytes(section, "max-store-size", default.max_store_size)?,
+            min_free: bytes(section, "min-free", default.min_free)?,
         })
     }
 }
@@ -150,6 +172,18 @@ fn interval(section: &Section<'_>, key: &'static str) -> Result<Option<Duration>
 fn duration(section: &Section<'_>, key: &'static str) -> Result<Option<Duration>, ConfigError> {
     let seconds = |n: i64| u64::try_from(n).ok().map(Duration::from_secs);
     quantity(section, key, DURATION, seconds, quantity::duration)
+}
+
+/// A size of which zero means no limit.
+fn bytes(
+    section: &Section<'_>,
+    key: &'static str,
+    default: Option<u64>,
+) -> Result<Option<u64>, ConfigError> {
+    Ok(match size(section, key)? {
+        Some(size) => (size > 0).then_some(size),
+        None => default,
+    })
 }
 
 fn size(section: &Section<'_>, key: &'static str) -> Result<Option<u64>, ConfigError> {

@@ -1,9 +1,12 @@
 //! Attempts, from the scheduler's order to their end. What an attempt does is in
 //! `crate::attempt`.
 
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
+use musher_protocol::types::{BuildResult, BuildStatus};
 use musher_scheduler::{AttemptEnd, BuildId, Event, LeaseId, MachineId};
+use nix_derivation::StorePath;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
@@ -13,6 +16,7 @@ use crate::attempt::{self, End, Order};
 use crate::attempt_log::attempt_log;
 use crate::build::{Attempt, Ended, Stage};
 use crate::builder::Outcome;
+use crate::sources::Sources;
 
 /// An attempt that was not reported ended.
 pub(super) struct Running {
@@ -32,10 +36,16 @@ impl Core {
         };
         let (writer, log) = attempt_log(self.log_dir.join(format!("{lease}.log")));
         let order = Order {
+            lease,
+            slots: target.slots,
             spec: record.spec.clone(),
             closure: record.closure.clone(),
             known: target.known.clone(),
-            home: self.home.clone(),
+            sources: Sources::new(
+                self.home.clone(),
+                record.spec.held.clone(),
+                self.handle.clone(),
+            ),
         };
         debug!(build = build.0, lease = lease.0, %machine, "attempt starts");
         record.state = State::Running { lease };
@@ -99,6 +109,7 @@ impl Core {
                     result,
                     outputs,
                     held,
+                    measured,
                 } = *outcome;
                 info!(
                     drv = self.builds.get(&build).map(|record| record.spec.drv_path.name()),
@@ -108,13 +119,17 @@ impl Core {
                     "build ended"
                 );
                 self.remember(&machine, known);
+                self.keep_log(build);
                 let ended = Ended {
                     result,
                     outputs,
                     machine: Some(machine),
+                    took: since.elapsed(),
+                    measured,
                     held,
+                    lost: BTreeSet::new(),
                 };
-                self.end(build, ended, Some(since));
+                self.end(build, ended);
                 self.tell(Event::AttemptEnded {
                     lease,
                     end: AttemptEnd::Finished,
@@ -125,6 +140,12 @@ impl Core {
                 self.forget_paths(&machine, &lost);
                 self.requeue(build, lease, AttemptEnd::Returned);
             }
+            End::Bereft { lost } => {
+                info!(lease = lease.0, %machine, lost = lost.len(), "inputs are gone from where they were built");
+                self.bereft(build, lost);
+                let end = AttemptEnd::Finished;
+                self.tell(Event::AttemptEnded { lease, end });
+            }
             End::Fault { reason, forget } => {
                 warn!(lease = lease.0, %machine, reason, "attempt lost");
                 self.forget_paths(&machine, &forget);
@@ -134,6 +155,43 @@ impl Core {
                 self.requeue(build, lease, AttemptEnd::Faulted { reason });
             }
         }
+    }
+
+    /// Keeps the log of a build that came to an end.
+    fn keep_log(&self, build: BuildId) {
+        let Some(record) = self.builds.get(&build) else {
+            return;
+        };
+        if let Some(attempt) = &record.progress.borrow().attempt {
+            self.kept_logs.keep(&record.spec.drv_path, &attempt.log);
+        }
+    }
+
+    /// Ends a build whose inputs must be built again first. That is for those
+    /// to see to who asked for it.
+    fn bereft(&mut self, build: BuildId, lost: BTreeSet<StorePath>) {
+        let Some(record) = self.builds.get(&build) else {
+            return;
+        };
+        for held in lost.iter().filter_map(|path| record.spec.held.get(path)) {
+            if let Some(machine) = self.machines.get(&held.machine) {
+                machine.suspect();
+            }
+        }
+        for path in &lost {
+            self.unreadable(path);
+        }
+        let text = "its inputs cannot be read any more from where they were built";
+        let ended = Ended {
+            result: BuildResult::new(BuildStatus::TransientFailure, text),
+            outputs: BTreeMap::new(),
+            machine: None,
+            took: Duration::ZERO,
+            measured: None,
+            held: None,
+            lost,
+        };
+        self.end(build, ended);
     }
 
     /// The attempt came to nothing; the scheduler sees what becomes of its build.

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Lacks, MachineNews, MachineSetup, View};
 use crate::attempt::End;
+use crate::attempt_log::AttemptLog;
 use crate::build::{BuildSpec, Closure, Ended, Progress};
 use crate::builder::Builder;
 use crate::home::HomeError;
@@ -72,6 +73,12 @@ pub(crate) enum Command {
         path: StorePath,
         reply: oneshot::Sender<Option<Arc<Ended>>>,
     },
+    /// The log of the newest attempt of a build of this derivation that
+    /// somebody follows.
+    Log {
+        drv: StorePath,
+        reply: oneshot::Sender<Option<AttemptLog>>,
+    },
     /// An output could not be read where it was built.
     Unreadable { path: StorePath },
     /// End; answer once nothing runs.
@@ -90,6 +97,12 @@ pub(crate) struct CoreHandle(mpsc::Sender<Command>);
 impl CoreHandle {
     pub(super) fn new(sender: mpsc::Sender<Command>) -> Self {
         Self(sender)
+    }
+
+    /// A handle of a core that has ended.
+    #[cfg(test)]
+    pub(crate) fn to_nobody() -> Self {
+        Self(mpsc::channel(1).0)
     }
 
     /// Tells the core something. Waits while its inbox is full.

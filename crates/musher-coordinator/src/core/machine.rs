@@ -46,6 +46,8 @@ pub(super) struct Machine {
     pub(super) builder: Arc<dyn Builder>,
     pub(super) known: Arc<KnownPaths>,
     pub(super) info: Option<BuilderInfo>,
+    /// How many attempts it makes at once.
+    pub(super) slots: u32,
     /// Tells it from others that had its name.
     turn: u64,
     /// Connects, and connects again; ends with the machine.
@@ -97,10 +99,14 @@ impl Core {
                     builder,
                     known: Arc::default(),
                     info: None,
+                    slots: setup.spec.slots,
                     turn,
                     supervisor,
                 };
                 self.machines.insert(id.clone(), machine);
+            }
+            if let Some(machine) = self.machines.get_mut(&id) {
+                machine.slots = setup.spec.slots;
             }
             self.tell(Event::MachineConfigured { spec: setup.spec });
         }

@@ -87,6 +87,13 @@ impl Record {
         self.tasks.spawn(task);
     }
 
+    /// Lets go of what only a build that has not ended needs: a graph's builds
+    /// stay as long as its request does, and there can be many.
+    pub(super) fn let_go(&mut self) {
+        self.closure = Arc::default();
+        self.spec = Arc::new(self.spec.slim());
+    }
+
     /// Shows a new stage to those who follow the build.
     pub(super) fn stage(&self, stage: Stage) {
         self.progress.send_modify(|progress| progress.stage = stage);

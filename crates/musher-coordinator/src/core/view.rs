@@ -1,7 +1,7 @@
 //! What the core shows of itself. Shapes and words; decides nothing.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use musher_protocol::types::BuildStatus;
 use musher_scheduler::{MachineId, MachineSpec, Needs, Presence, Status, WhyNot};
@@ -73,12 +73,12 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    pub(super) fn new(record: &Record, ended: &Ended, since: Option<Instant>) -> Self {
+    pub(super) fn new(record: &Record, ended: &Ended) -> Self {
         Self {
             drv_path: record.spec.drv_path.clone(),
             machine: ended.machine.clone(),
             status: ended.result.status,
-            duration: since.map(|since| since.elapsed()).unwrap_or_default(),
+            duration: ended.took,
             ended: SystemTime::now(),
             attempts: record.attempts,
         }

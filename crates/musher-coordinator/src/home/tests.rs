@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Home;
+use super::{Home, Place};
 use crate::build::Closure;
 use crate::testing::{HomeStore, info, path};
 
@@ -13,7 +13,7 @@ fn home() -> (Arc<HomeStore>, Home) {
         info("app", &["lib", "libc"]),
         info("broken", &["nowhere"]),
     ]));
-    (store.clone(), Home::new(store))
+    (store.clone(), Home::new(store, Place::Elsewhere))
 }
 
 fn names(closure: &Closure) -> Vec<&str> {

@@ -16,8 +16,9 @@ use tonic::Status;
 use tracing::debug;
 
 use super::{Service, gone};
-use crate::build::{Attempt, BuildSpec, Limits, Progress, Stage};
+use crate::build::{Attempt, BuildSpec, Exit, Limits, Measured, Progress, Stage};
 use crate::core::{Command, Gone};
+use crate::held_inputs::HeldInputs;
 
 /// Starts or joins the build that `request` asks for.
 pub(super) async fn build(
@@ -35,15 +36,10 @@ pub(super) async fn build(
         reply,
     };
     let progress = service.core.ask(ask).await.map_err(gone)?;
-    let follower = Follower {
-        store_dir: service.store_dir.clone(),
-        progress,
-        log: LogPosition {
-            attempt: request.log_attempt,
-            offset: request.log_offset,
-        },
-        shown: Shown::default(),
-        queue: VecDeque::new(),
+    let mut follower = Follower::new(service.store_dir.clone(), progress);
+    follower.log = LogPosition {
+        attempt: request.log_attempt,
+        offset: request.log_offset,
     };
     Ok(stream::unfold(follower, async |mut follower| {
         let event = follower.next().await.transpose()?;
@@ -60,22 +56,29 @@ fn parse(service: &Service, request: &api::BuildRequest) -> Result<BuildSpec, St
     let derivation = derivation.ok_or_else(|| Status::invalid_argument("no `derivation`"))?;
     let derivation = derivation.to_value(&service.store_dir);
     let derivation = derivation.map_err(|error| Status::invalid_argument(error.to_string()))?;
-    let asked = request.limits.unwrap_or_default();
-    let seconds = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
-    let asked = Limits {
-        max_silent: seconds(asked.max_silent_seconds),
-        timeout: seconds(asked.timeout_seconds),
-        max_log: (asked.max_log_bytes > 0).then_some(asked.max_log_bytes),
-    };
+    let asked = limits(request.limits.unwrap_or_default());
     Ok(BuildSpec {
         drv_path,
         derivation,
         mode: BuildMode::from(request.mode()),
         limits: service.limits.and(asked),
+        held: HeldInputs::default(),
+        nar_ahead: true,
     })
 }
 
+/// The limits that a caller sets.
+pub(super) fn limits(asked: api::Limits) -> Limits {
+    let seconds = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
+    Limits {
+        max_silent: seconds(asked.max_silent_seconds),
+        timeout: seconds(asked.timeout_seconds),
+        max_log: (asked.max_log_bytes > 0).then_some(asked.max_log_bytes),
+    }
+}
+
 /// How much of which attempt's log the caller has.
+#[derive(Default)]
 struct LogPosition {
     attempt: u64,
     offset: u64,
@@ -90,7 +93,7 @@ struct Shown {
 }
 
 /// One caller's view of a build.
-struct Follower {
+pub(super) struct Follower {
     store_dir: StoreDir,
     progress: watch::Receiver<Progress>,
     log: LogPosition,
@@ -99,9 +102,20 @@ struct Follower {
 }
 
 impl Follower {
+    /// One that is told everything.
+    pub(super) fn new(store_dir: StoreDir, progress: watch::Receiver<Progress>) -> Self {
+        Self {
+            store_dir,
+            progress,
+            log: LogPosition::default(),
+            shown: Shown::default(),
+            queue: VecDeque::new(),
+        }
+    }
+
     /// The next event. After the end there is none, and the wait for it is
     /// what keeps the outputs.
-    async fn next(&mut self) -> Result<Option<api::BuildEvent>, Status> {
+    pub(super) async fn next(&mut self) -> Result<Option<api::BuildEvent>, Status> {
         loop {
             if let Some(event) = self.queue.pop_front() {
                 return Ok(Some(api::BuildEvent { event: Some(event) }));
@@ -132,12 +146,13 @@ impl Follower {
                 Stage::Ended(ended) => {
                     let machine = ended.machine.as_ref().map(ToString::to_string);
                     let machine = machine.unwrap_or_default();
-                    let event = api::Ended::from_value(
+                    let mut event = api::Ended::from_value(
                         &self.store_dir,
                         &machine,
                         &ended.result,
                         &ended.outputs,
                     );
+                    event.usage = ended.measured.as_ref().map(usage);
                     self.shown.ended = true;
                     self.queue.push_back(Event::Ended(event));
                     continue;
@@ -191,5 +206,26 @@ impl Follower {
             }));
         }
         Ok(())
+    }
+}
+
+/// What a worker measured, as a message.
+pub(super) fn usage(measured: &Measured) -> api::Usage {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let (exit_status, signal) = match measured.exit {
+        Some(Exit::Status(status)) => (Some(status), None),
+        Some(Exit::Signal(signal)) => (None, Some(signal)),
+        None => (None, None),
+    };
+    api::Usage {
+        wall_us: micros(measured.wall),
+        cpu_user_us: micros(measured.cpu_user),
+        cpu_system_us: micros(measured.cpu_system),
+        peak_memory_bytes: measured.peak_memory.unwrap_or_default(),
+        written_bytes: measured.written.unwrap_or_default(),
+        source: measured.source.clone(),
+        exit_status,
+        signal,
+        sandboxed: measured.sandboxed,
     }
 }

@@ -1,5 +1,6 @@
 //! `Status`: the core's view as a message.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use musher_api::coordinator as api;
@@ -7,17 +8,22 @@ use musher_protocol::worker::Trust;
 use musher_scheduler::Presence;
 use nix_derivation::StoreDir;
 
+use super::Service;
 use crate::core::{BuildView, Finished, MachineView, View};
 
-pub(super) fn status(view: &View, store_dir: &StoreDir, started: SystemTime) -> api::StatusReply {
+pub(super) fn status(view: &View, service: &Service) -> api::StatusReply {
+    let store_dir = &service.store_dir;
+    let shown = |path: &Path| path.to_string_lossy().into_owned();
     api::StatusReply {
+        config: shown(&service.config),
+        state: shown(&service.state),
         machines: view.machines.iter().map(machine).collect(),
         builds: view
             .builds
             .iter()
             .map(|build| running(build, store_dir))
             .collect(),
-        started: unix_seconds(started),
+        started: unix_seconds(service.started),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         finished: view

@@ -86,9 +86,33 @@ pub fn write_builders_file(
     Ok(true)
 }
 
+/// Whether the builders file with this `text` is that of `entrance`. Two
+/// installations on one host share the place of that file, and only one of them
+/// is Nix's. A file without a machine leads nowhere, and is anybody's.
+pub(crate) fn leads_to(text: &str, entrance: &Entrance) -> bool {
+    let ours = entrance.url("");
+    let mut lines = (text.lines())
+        .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
+        .peekable();
+    lines.peek().is_none() || lines.any(|line| line.starts_with(&ours))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_installations_file_is_not_ours() {
+        let entrance = |options: &[&str]| {
+            Entrance::new(Path::new("/usr/bin/musher"), options).expect("an entrance")
+        };
+        let (ours, theirs) = (entrance(&[]), entrance(&["--run", "/run/theirs"]));
+        let line = |entrance: &Entrance| format!("# ours\n{} - - 1\n", entrance.url("any"));
+        assert!(leads_to(&line(&ours), &ours));
+        assert!(!leads_to(&line(&theirs), &ours));
+        assert!(!leads_to(&line(&ours), &theirs));
+        assert!(leads_to(HEADER, &ours));
+    }
 
     #[test]
     fn nix_hands_over_enough_for_one_poll() {

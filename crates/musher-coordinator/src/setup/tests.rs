@@ -32,7 +32,8 @@ const TWO_CLASSES: &str = r#"
 
     [[machine]]
     name = "worker"
-    connect = "ssh://w"
+    connect = "local"
+    kind = "nix"
 "#;
 
 fn config(text: &str) -> Config {
@@ -103,11 +104,12 @@ fn each_class_has_a_line() {
     expect![[r#"
         [
             Skipped(
-                MusherWorker {
+                WrongWay {
                     name: MachineName(
                         "worker",
                     ),
-                    over_ssh: true,
+                    kind: Nix,
+                    connect: "local",
                 },
             ),
         ]"#]]
@@ -225,7 +227,8 @@ fn without_machines_nothing_is_planned() {
     };
     let none = plan_of("").expect_err("refused");
     expect!["no machine to build on; add a `[[machine]]` to musher.toml, or import Nix's with `musher machine import /etc/nix/machines --write`"].assert_eq(&format!("{none}; {}", none.help().unwrap_or_default()));
-    let worker = plan_of("machine = [{ name = \"a\", connect = \"local\" }]").expect_err("refused");
+    let worker = plan_of("machine = [{ name = \"a\", connect = \"local\", kind = \"nix\" }]")
+        .expect_err("refused");
     assert!(std::error::Error::source(&worker).is_some());
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use musher_protocol::types::PathInfo;
 use musher_store::{NarStream, Store, StoreError, StoreInfo, Substitute};
 use nix_derivation::{StoreDir, StorePath};
@@ -16,27 +16,58 @@ use super::nar;
 /// A store that holds what it was made with. Remembers what it was asked.
 pub(crate) struct HomeStore {
     dir: StoreDir,
-    infos: BTreeMap<StorePath, PathInfo>,
+    infos: Mutex<BTreeMap<StorePath, PathInfo>>,
+    /// The NARs of those whose NAR is not that of their name.
+    nars: Mutex<BTreeMap<StorePath, Bytes>>,
+    imported: Mutex<Vec<String>>,
     asked: Mutex<Vec<String>>,
     answers: watch::Sender<bool>,
+    refused: Mutex<Option<StorePath>>,
 }
 
 impl HomeStore {
     pub(crate) fn new(infos: impl IntoIterator<Item = PathInfo>) -> Self {
         Self {
             dir: StoreDir::default(),
-            infos: infos
-                .into_iter()
-                .map(|info| (info.path.clone(), info))
-                .collect(),
+            infos: Mutex::new(
+                infos
+                    .into_iter()
+                    .map(|info| (info.path.clone(), info))
+                    .collect(),
+            ),
+            nars: Mutex::default(),
+            imported: Mutex::default(),
             asked: Mutex::default(),
             answers: watch::Sender::new(true),
+            refused: Mutex::default(),
         }
+    }
+
+    /// Makes a file with this content valid.
+    pub(crate) fn add(&self, info: PathInfo, content: &str) {
+        lock(&self.nars).insert(info.path.clone(), nar(content).into());
+        lock(&self.infos).insert(info.path.clone(), info);
+    }
+
+    /// The names that were imported since the last call, in order.
+    pub(crate) fn imported(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.imported))
+    }
+
+    /// Lets it not take this path.
+    pub(crate) fn refuses(&self, name: &str) {
+        *lock(&self.refused) = Some(super::path(name));
     }
 
     /// Lets it answer from now on, or not.
     pub(crate) fn answers(&self, answers: bool) {
         self.answers.send_replace(answers);
+    }
+
+    async fn until_it_answers(&self) {
+        let mut answers = self.answers.subscribe();
+        let answers = answers.wait_for(|answers| *answers).await;
+        answers.expect("the sender is ours");
     }
 
     /// How many questions wait for an answer.
@@ -47,16 +78,12 @@ impl HomeStore {
     /// The names whose infos it was asked for since the last call, a line a
     /// question.
     pub(crate) fn asked(&self) -> Vec<String> {
-        std::mem::take(&mut *self.questions())
+        std::mem::take(&mut *lock(&self.asked))
     }
+}
 
-    fn questions(&self) -> MutexGuard<'_, Vec<String>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note(&self, question: String) {
-        self.questions().push(question);
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
@@ -74,30 +101,41 @@ impl Store for HomeStore {
         paths: &BTreeSet<StorePath>,
         _: Substitute,
     ) -> Result<BTreeSet<StorePath>, StoreError> {
-        let valid = paths.iter().filter(|path| self.infos.contains_key(*path));
+        let infos = lock(&self.infos);
+        let valid = paths.iter().filter(|path| infos.contains_key(*path));
         Ok(valid.cloned().collect())
     }
 
     async fn path_infos(&self, paths: &[StorePath]) -> Result<Vec<PathInfo>, StoreError> {
         let names: Vec<_> = paths.iter().map(StorePath::name).collect();
-        self.note(names.join(" "));
-        let mut answers = self.answers.subscribe();
-        answers
-            .wait_for(|answers| *answers)
-            .await
-            .expect("the sender is ours");
-        let infos = paths.iter().filter_map(|path| self.infos.get(path));
+        lock(&self.asked).push(names.join(" "));
+        self.until_it_answers().await;
+        let infos = lock(&self.infos);
+        let infos = paths.iter().filter_map(|path| infos.get(path));
         Ok(infos.cloned().collect())
     }
 
     async fn read_nar(&self, path: &StorePath) -> Result<NarStream, StoreError> {
         // In two pieces, as a long one would be.
-        let mut first = Bytes::from(nar(path.name()));
+        let own = lock(&self.nars).get(path).cloned();
+        let mut first = own.unwrap_or_else(|| nar(path.name()).into());
         let rest = first.split_off(24);
         Ok(Box::pin(stream::iter([Ok(first), Ok(rest)])))
     }
 
-    async fn import(&self, _: &[PathInfo], _: &dyn Store) -> Result<(), StoreError> {
-        Err(StoreError::Unsupported { what: "an import" })
+    async fn import(&self, infos: &[PathInfo], source: &dyn Store) -> Result<(), StoreError> {
+        self.until_it_answers().await;
+        for info in infos {
+            if lock(&self.refused).as_ref() == Some(&info.path) {
+                return Err(StoreError::Unsupported { what: "taking it" });
+            }
+            let mut nar = source.read_nar(&info.path).await?;
+            while let Some(chunk) = nar.next().await {
+                chunk?;
+            }
+            lock(&self.infos).insert(info.path.clone(), info.clone());
+            lock(&self.imported).push(info.path.name().to_owned());
+        }
+        Ok(())
     }
 }

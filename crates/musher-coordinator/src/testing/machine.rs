@@ -1,16 +1,18 @@
 //! A machine that does what the test says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
-use musher_protocol::types::{BuildResult, BuildStatus};
-use musher_store::{NarStream, StoreError};
+use musher_protocol::types::{BuildResult, BuildStatus, PathInfo};
+use musher_store::{NarStream, Store as _, StoreError};
 use nix_derivation::StorePath;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{info, nar};
+use super::{mentioning, nar};
 use crate::attempt::{LogSink, Order};
 use crate::builder::{Builder, BuilderInfo, Fault, Outcome};
 use crate::held_outputs::HeldOutputs;
@@ -20,7 +22,12 @@ pub(crate) struct FakeMachine {
     name: String,
     tries: mpsc::UnboundedSender<Try>,
     reachable: watch::Sender<bool>,
+    unreadable: AtomicBool,
+    /// The NARs of those whose NAR is not that of their name.
+    nars: Nars,
 }
+
+type Nars = Arc<Mutex<BTreeMap<StorePath, Vec<u8>>>>;
 
 /// An attempt that a machine was asked to make.
 pub(crate) struct Try {
@@ -31,11 +38,14 @@ pub(crate) struct Try {
     /// The inputs that must be sent.
     pub(crate) missing: Vec<String>,
     steps: mpsc::UnboundedSender<Step>,
+    nars: Nars,
 }
 
 enum Step {
     Start,
     Log(String),
+    /// Read an input's NAR, and end where that fails.
+    Read(StorePath),
     End(Box<Result<Outcome, Fault>>, oneshot::Sender<()>),
 }
 
@@ -45,7 +55,14 @@ impl FakeMachine {
             name: name.to_owned(),
             tries,
             reachable: watch::Sender::new(true),
+            unreadable: AtomicBool::new(false),
+            nars: Nars::default(),
         }
+    }
+
+    /// Lets NARs be read there from now on, or not.
+    pub(crate) fn unreadable(&self, unreadable: bool) {
+        self.unreadable.store(unreadable, Ordering::Relaxed);
     }
 
     /// Lets it be reachable from now on, or not.
@@ -65,15 +82,39 @@ impl Try {
         self.step(Step::Log(line.to_owned()));
     }
 
+    /// An input that must be sent is read, and cannot be.
+    pub(crate) async fn cannot_read(self, input: &str) {
+        self.step(Step::Read(super::path(input)));
+        self.is_dropped().await;
+    }
+
     /// The build succeeds. Its NAR is on its way.
     pub(crate) async fn succeeds(self) {
-        let out = info(&self.build, &[]);
-        let bytes = Bytes::from(nar(&self.build));
+        self.succeeds_with(&[]).await;
+    }
+
+    /// The same; its output refers to these.
+    pub(crate) async fn succeeds_with(self, references: &[&str]) {
+        let (out, nar) = mentioning(&self.build, references);
+        self.succeeds_as(out, nar).await;
+    }
+
+    /// The same; its output refers to these, and the machine does not say so.
+    pub(crate) async fn succeeds_concealing(self, references: &[&str]) {
+        let (out, nar) = mentioning(&self.build, references);
+        let references = BTreeSet::new();
+        self.succeeds_as(PathInfo { references, ..out }, nar).await;
+    }
+
+    async fn succeeds_as(self, out: PathInfo, nar: Vec<u8>) {
+        let bytes = Bytes::from(nar.clone());
+        lock(&self.nars).insert(out.path.clone(), nar);
         let ahead: NarStream = Box::pin(stream::iter([Ok(bytes)]));
         let outcome = Outcome {
             result: BuildResult::new(BuildStatus::Built, ""),
             held: Some(HeldOutputs::ahead(&out, ahead)),
             outputs: BTreeMap::from([("out".to_owned(), out)]),
+            measured: None,
         };
         self.ends(Ok(outcome)).await;
     }
@@ -103,6 +144,10 @@ impl Try {
     fn step(&self, step: Step) {
         assert!(self.steps.send(step).is_ok(), "the attempt was dropped");
     }
+}
+
+fn lock(nars: &Nars) -> MutexGuard<'_, BTreeMap<StorePath, Vec<u8>>> {
+    nars.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
@@ -138,6 +183,7 @@ impl Builder for FakeMachine {
             build: drv.trim_end_matches(".drv").to_owned(),
             missing: unknown.iter().map(|path| path.name().to_owned()).collect(),
             steps,
+            nars: self.nars.clone(),
         };
         // A test that does not look wants no attempt to end either.
         let _ = self.tries.send(attempt);
@@ -145,6 +191,9 @@ impl Builder for FakeMachine {
             match script.recv().await {
                 Some(Step::Start) => log.build_starts(),
                 Some(Step::Log(line)) => log.line(line.as_bytes())?,
+                Some(Step::Read(path)) => {
+                    drop(order.sources.read_nar(&path).await?);
+                }
                 Some(Step::End(end, taken)) => {
                     let _ = taken.send(());
                     return *end;
@@ -155,8 +204,13 @@ impl Builder for FakeMachine {
     }
 
     async fn read_nar(&self, path: &StorePath) -> Result<NarStream, StoreError> {
-        match *self.reachable.borrow() {
-            true => Ok(Box::pin(stream::iter([Ok(nar(path.name()).into())]))),
+        let unreadable = self.unreadable.load(Ordering::Relaxed);
+        match *self.reachable.borrow() && !unreadable {
+            true => {
+                let own = lock(&self.nars).get(path).cloned();
+                let nar = own.unwrap_or_else(|| nar(path.name()));
+                Ok(Box::pin(stream::iter([Ok(nar.into())])))
+            }
             false => Err(StoreError::Unsupported { what: "reading" }),
         }
     }

@@ -52,6 +52,8 @@ struct State {
     trust: Trust,
     valid: BTreeMap<StorePath, PathInfo>,
     builds: BTreeMap<StorePath, Script>,
+    /// The outputs that are known of derivations that do not name them.
+    realised: BTreeMap<StorePath, StorePath>,
     /// What it was asked, a line a question or a row of like ones.
     asked: Vec<String>,
     connections: usize,
@@ -79,6 +81,7 @@ impl NixDaemon {
             trust,
             valid: valid.collect(),
             builds: BTreeMap::new(),
+            realised: BTreeMap::new(),
             asked: Vec::new(),
             connections: 0,
             withholds: false,
@@ -100,6 +103,11 @@ impl NixDaemon {
     /// What comes of building `drv`.
     pub(crate) fn script(&self, drv: StorePath, script: Script) {
         self.state().builds.insert(drv, script);
+    }
+
+    /// It knows that the output of `drv` is `out`.
+    pub(crate) fn realised(&self, drv: StorePath, out: StorePath) {
+        self.state().realised.insert(drv, out);
     }
 
     /// Answers are kept back from now on until a NAR was asked for: nothing
@@ -134,6 +142,11 @@ impl NixDaemon {
     /// How many connections there ever were.
     pub(crate) fn connections(&self) -> usize {
         self.state().connections
+    }
+
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        *self.open.borrow()
     }
 
     /// Waits until this many connections are open.
@@ -242,6 +255,12 @@ impl Connection {
             Request::AddTempRoot(path) => {
                 state.note("keep", path.name());
                 self.reply(&Response::Unit);
+            }
+            Request::QueryDerivationOutputMap(drv) => {
+                state.note("outputs?", drv.name());
+                let out = state.realised.get(&drv).cloned();
+                let map = BTreeMap::from([("out".to_owned(), out)]);
+                self.reply(&Response::OutputMap(map));
             }
             Request::QueryValidPaths { paths, substitute } => {
                 let question = match substitute {

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 use super::{FakeMachine, HomeStore, Try, info};
 use crate::build::{BuildSpec, Ended, Progress, Stage};
 use crate::core::{Command, Core, CoreHandle, MachineSetup, View};
-use crate::home::Home;
+use crate::home::{Home, Place};
+use crate::kept_logs::KeptLogs;
 
 /// Waits for something that must come, for at most an hour of paused time.
 pub(crate) async fn soon<T>(wait: impl Future<Output = T>) -> T {
@@ -40,8 +41,9 @@ impl Team {
         let core = Core::start(
             Settings { max_faults: 3 },
             LeaseId(100),
-            Arc::new(Home::new(home.clone())),
+            Arc::new(Home::new(home.clone(), Place::Elsewhere)),
             logs.path().to_owned(),
+            Arc::new(KeptLogs::new(logs.path().join("kept"))),
         );
         let (try_sender, tries) = mpsc::unbounded_channel();
         let mut team = Self {

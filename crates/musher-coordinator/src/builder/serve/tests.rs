@@ -70,6 +70,7 @@ impl Bench {
         match self.attempt(order).await {
             End::Outcome { outcome, .. } => *outcome,
             End::Outdated { lost } => panic!("it lost {lost:?}"),
+            End::Bereft { lost } => panic!("it could not have {lost:?}"),
             End::Fault { reason, .. } => panic!("it faulted: {reason}"),
         }
     }
@@ -133,7 +134,9 @@ async fn lost_inputs_are_told_from_a_failed_build() {
     let order = order_with(&["lib", "src"]);
     match bench.attempt(&order).await {
         End::Outdated { lost } => assert_eq!(lost, [path("src")]),
-        End::Outcome { .. } | End::Fault { .. } => panic!("it lost an input"),
+        End::Outcome { .. } | End::Bereft { .. } | End::Fault { .. } => {
+            panic!("it lost an input")
+        }
     }
     order.known.forget([&path("src")]);
     bench.outcome(&order).await;
@@ -158,7 +161,9 @@ async fn what_cannot_be_asked_for_is_not_claimed_to_be_done() {
     checked.mode = BuildMode::Check;
     match bench.attempt(&order(checked, Vec::new())).await {
         End::Fault { reason, .. } => assert!(reason.contains("not possible"), "{reason}"),
-        End::Outcome { .. } | End::Outdated { .. } => panic!("nobody can check it there"),
+        End::Outcome { .. } | End::Outdated { .. } | End::Bereft { .. } => {
+            panic!("nobody can check it there")
+        }
     }
 }
 

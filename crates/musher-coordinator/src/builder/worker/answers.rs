@@ -108,17 +108,13 @@ pub(super) async fn finish(
     builder: &WorkerBuilder,
     mut connection: WorkerConnection,
     order: &Order,
-    mut result: BuildResult,
+    result: BuildResult,
     ahead: bool,
 ) -> Result<Outcome, Fault> {
     if !result.status.is_success() {
         // What was asked beyond the failed build closes the connection.
         return Ok(Outcome::failed(result));
     }
-    let declared = &order.spec.derivation.outputs;
-    result
-        .built_outputs
-        .retain(|name, _| declared.contains_key(name));
     let known = known_outputs(order);
     let mut outputs = infos(&mut connection, &known).await?;
     if let (true, Some(info)) = (ahead, outputs.values().next()) {
@@ -128,28 +124,34 @@ pub(super) async fn finish(
             result,
             outputs,
             held: Some(held),
+            measured: None,
         });
     }
+    let declared = &order.spec.derivation.outputs;
     let found: BTreeMap<_, _> = (result.built_outputs.iter())
-        .filter(|(name, _)| !known.contains_key(*name))
+        .filter(|(name, _)| !known.contains_key(*name) && declared.contains_key(*name))
         .map(|(name, built)| (name.clone(), built.path.clone()))
         .collect();
     for path in found.values() {
         connection.request(Request::QueryPathInfo(path.clone()))?;
     }
     outputs.extend(infos(&mut connection, &found).await?);
-    if let Some(missing) = declared.keys().find(|name| !outputs.contains_key(*name)) {
-        let text = format!("the build succeeded, but its output `{missing}` is not valid there");
-        return Err(Fault::Nonsense(text));
-    }
     let store = Arc::clone(&builder.store);
-    let held = HeldOutputs::rooted(Rooted {
-        connection: Some(connection),
-        store,
-    });
+    let held = match order.spec.nar_ahead {
+        true => HeldOutputs::rooted(Rooted {
+            connection: Some(connection),
+            store,
+        }),
+        false => {
+            let paths = outputs.values().map(|info| info.path.clone()).collect();
+            let give_back = move |connection| store.give_back(connection);
+            HeldOutputs::rooted(builder.keeper.keep(connection, paths, give_back))
+        }
+    };
     Ok(Outcome {
         result,
         outputs,
         held: Some(held),
+        measured: None,
     })
 }

@@ -24,7 +24,7 @@ pub(super) async fn attempt(
     for path in &inputs {
         connection.request(Request::AddTempRoot(path.clone()))?;
     }
-    let uploads = upload(&mut connection, &missing, order.home.store(), true).await?;
+    let uploads = upload(&mut connection, &missing, &order.sources, true).await?;
     let paths = inputs.clone();
     connection.request(Request::QueryValidPaths {
         paths,
@@ -42,7 +42,8 @@ pub(super) async fn attempt(
     // With several outputs nobody knows which is wanted first, and a NAR that
     // is not read stands in the way of the next. A failed build has no output,
     // and asking for its NAR costs the connection; failures are rare.
-    let ahead = outputs.len() == 1 && order.spec.derivation.outputs.len() == 1;
+    let only = outputs.len() == 1 && order.spec.derivation.outputs.len() == 1;
+    let ahead = order.spec.nar_ahead && only;
     if let (true, Some(path)) = (ahead, outputs.values().next()) {
         connection.request(Request::NarFromPath(path.clone()))?;
     }

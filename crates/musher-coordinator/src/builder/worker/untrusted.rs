@@ -21,7 +21,7 @@ pub(super) async fn attempt(
     log: &mut LogSink,
 ) -> Result<Outcome, Fault> {
     let drv_path = &order.spec.drv_path;
-    let recipe = order.home.closure([drv_path.clone()]).await;
+    let recipe = order.home().closure([drv_path.clone()]).await;
     let recipe = recipe.map_err(|error| Fault::Recipe(Box::new(error)))?;
     // What has an address by its content needs nobody's word.
     let mut offered: BTreeMap<_, &PathInfo> = BTreeMap::new();
@@ -49,7 +49,7 @@ pub(super) async fn attempt(
         .filter_map(|path| offered.get(path).copied().cloned())
         .collect();
     let missing = musher_store::references_first(missing);
-    let uploads = upload(&mut connection, &missing, order.home.store(), false).await?;
+    let uploads = upload(&mut connection, &missing, &order.sources, false).await?;
     let outputs = answers::known_outputs(order);
     let all_outputs = DerivedPath::Built {
         drv_path: SingleDerivedPath::Opaque(drv_path.clone()),

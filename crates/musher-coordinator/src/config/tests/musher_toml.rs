@@ -5,7 +5,7 @@ use std::path::Path;
 use expect_test::{Expect, expect};
 
 use super::{story, summary};
-use crate::config::{Config, ConfigFile, Settings};
+use crate::config::{Config, ConfigFile, Driven, Settings};
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, Path::new("musher.toml"), "x86_64-linux").map_err(|error| story(&error))
@@ -83,6 +83,21 @@ fn settings_are_read() {
                     optional: true,
                 },
             ],
+            trusted_public_keys: [
+                TrustedPublicKey {
+                    name: "cache.nixos.org-1",
+                    key: VerifyingKey(CompressedEdwardsY: [232, 208, 135, 116, 62, 125, 95, 141, 245, 163, 72, 22, 202, 150, 204, 172, 5, 17, 145, 178, 117, 233, 147, 204, 64, 81, 172, 165, 192, 210, 134, 54]), EdwardsPoint{
+                    	X: FieldElement51([1429488787744914, 1406258807427708, 145645614505605, 1621373085630586, 1921869693241903]),
+                    	Y: FieldElement51([2108032033476840, 354906376417707, 638009182728795, 176361187883737, 959243029732037]),
+                    	Z: FieldElement51([1, 0, 0, 0, 0]),
+                    	T: FieldElement51([1708491999941801, 1221895026970218, 1943785821456387, 1520167763560463, 861468763111594])
+                    }),
+                },
+            ],
+            max_store_size: None,
+            min_free: Some(
+                1073741824,
+            ),
         }
     "#]]
     .assert_debug_eq(&config.settings);
@@ -111,8 +126,8 @@ fn an_unknown_key_names_the_nearest() {
     check(
         "colour = \"blue\"",
         &expect![[r#"
-        error: musher.toml:1:1: unknown settings key `colour`
-        help: known keys: max-silent-time, timeout, max-log-size, connect-timeout, keepalive-interval, builders-use-substitutes, home-store, max-attempts, sandbox-paths, machine"#]],
+            error: musher.toml:1:1: unknown settings key `colour`
+            help: known keys: max-silent-time, timeout, max-log-size, connect-timeout, keepalive-interval, builders-use-substitutes, home-store, max-attempts, sandbox-paths, trusted-public-keys, max-store-size, min-free, machine"#]],
     );
     check(
         "[[machine]]\nname = \"a\"\nsystem = []",
@@ -373,7 +388,7 @@ connect = "ssh://b"
 }
 
 #[test]
-fn what_cannot_be_driven_says_why() {
+fn machines_are_driven_by_their_kind_and_their_way() {
     let config = parse(
         r#"
         machine = [
@@ -381,6 +396,7 @@ fn what_cannot_be_driven_says_why() {
             { name = "serve", connect = "ssh://a", kind = "nix" },
             { name = "worker", connect = "ssh://a" },
             { name = "here", connect = "local" },
+            { name = "there", connect = { exec = ["srun", "musher"] } },
             { name = "local-nix", connect = "local", kind = "nix" },
         ]
         "#,
@@ -389,17 +405,20 @@ fn what_cannot_be_driven_says_why() {
     let seen: Vec<String> = config
         .machines()
         .iter()
-        .map(|machine| match machine.ssh_store() {
-            Ok(store) => format!("{}: {:?}", machine.name, store.protocol),
+        .map(|machine| match machine.driven() {
+            Ok(Driven::Nix(store)) => format!("{}: Nix by {:?}", machine.name, store.protocol),
+            Ok(Driven::SshWorker(store)) => format!("{}: by {}", machine.name, store.authority),
+            Ok(driven) => format!("{}: {driven:?}", machine.name),
             Err(error) => format!("{error}; {}", error.help().unwrap_or_default()),
         })
         .collect();
     expect![[r#"
-        ng: Worker
-        serve: Serve
-        machine `worker` is of kind `musher`, which this release cannot drive yet; set `kind = "nix"` if the host has stock Nix
-        machine `here` is of kind `musher`, which this release cannot drive yet; connect by `ssh://` or `ssh-ng://` to a host with stock Nix
-        machine `local-nix` has stock Nix but is reached by `local`; connect by `ssh://` or `ssh-ng://` to a host with stock Nix"#]].assert_eq(&seen.join("\n"));
+        ng: Nix by Worker
+        serve: Nix by Serve
+        worker: by a
+        here: LocalWorker
+        there: ExecWorker(["srun", "musher"])
+        machine `local-nix` is of kind `nix` but is reached by `local`; connect by `ssh://` or `ssh-ng://` to a host with stock Nix"#]].assert_eq(&seen.join("\n"));
 }
 
 #[test]

@@ -247,7 +247,7 @@ fn check_valid(text: &str) {
     let seen: Vec<_> = machines
         .iter()
         .map(|machine| {
-            let store = machine.ssh_store().expect("a host reached by ssh");
+            let store = machine.connect.ssh().expect("a host reached by ssh");
             let has_key = store.host_key.is_some();
             (machine.max_jobs, machine.speed_factor.value(), has_key)
         })

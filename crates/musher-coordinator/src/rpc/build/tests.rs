@@ -17,7 +17,8 @@ use super::{Follower, LogPosition, Shown, build};
 use crate::attempt_log::{LogWriter, attempt_log};
 use crate::build::{Attempt, Ended, Limits, Progress, Stage};
 use crate::core::Command;
-use crate::home::Home;
+use crate::home::{Home, Place};
+use crate::kept_logs::KeptLogs;
 use crate::rpc::Service;
 use crate::rpc::nar::read_nar;
 use crate::testing::{Team, absolute, nar, soon, spec};
@@ -64,7 +65,10 @@ impl Told {
             result: BuildResult::new(BuildStatus::Built, ""),
             outputs: BTreeMap::new(),
             machine: Some("b1".into()),
+            took: std::time::Duration::ZERO,
+            measured: None,
             held: None,
+            lost: std::collections::BTreeSet::new(),
         };
         let stage = Stage::Ended(Arc::new(ended));
         self.progress.send_modify(|progress| progress.stage = stage);
@@ -234,10 +238,13 @@ async fn the_end_of_the_core_is_told_at_once() {
 fn service(team: &Team) -> Service {
     Service {
         core: team.core.clone(),
-        home: Arc::new(Home::new(team.home.clone())),
+        home: Arc::new(Home::new(team.home.clone(), Place::Elsewhere)),
         store_dir: StoreDir::default(),
         limits: Limits::default(),
         started: SystemTime::now(),
+        config: team.logs.path().join("musher.toml"),
+        state: team.logs.path().to_owned(),
+        logs: Arc::new(KeptLogs::new(team.logs.path().join("kept"))),
         reload: Arc::new(|| Box::pin(async { Err("not here".to_owned()) })),
     }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use musher_protocol::types::{BasicOutput, BuildResult, BuildStatus, BuiltOutput};
+use musher_protocol::types::{BasicOutput, BuildResult, BuildStatus, BuiltOutput, PathInfo};
 use musher_protocol::worker::Trust;
 
 use super::{BOUND, Bench, Came, bytes};
 use crate::attempt::Order;
 use crate::attempt_log::attempt_log;
-use crate::testing::{Script, info, nar, order, path, spec};
+use crate::testing::{Script, floating, info, nar, order, path, spec};
 
 /// An order to build `NAME.drv` from `src`, which refers to `lib`. The machine
 /// is known to hold `known`.
@@ -186,19 +186,19 @@ async fn several_outputs_are_kept_where_they_are_until_they_are_let_go() {
 #[tokio::test]
 async fn a_path_that_is_known_only_afterwards_is_asked_for_afterwards() {
     let bench = bench(&["lib", "src"]).await;
-    let mut script = Script::makes(vec![info("app-found", &[])]);
-    let built = |name: &str| BuiltOutput {
+    let found = floating("app", &[]);
+    let mut script = Script::makes(vec![found.clone()]);
+    let built = |info: &PathInfo| BuiltOutput {
         drv_hash: None,
-        path: path(name),
+        path: info.path.clone(),
         signatures: BTreeSet::new(),
         dependent_realisations: BTreeMap::new(),
     };
     let mut result = BuildResult::new(BuildStatus::Built, "");
-    result
-        .built_outputs
-        .insert("out".to_owned(), built("app-found"));
+    let lib = info("lib", &[]);
+    result.built_outputs.insert("out".to_owned(), built(&found));
     // Nobody asked for this.
-    result.built_outputs.insert("more".to_owned(), built("lib"));
+    result.built_outputs.insert("more".to_owned(), built(&lib));
     script.result = Some(result);
     bench.daemon.script(path("app.drv"), script);
     let mut spec = spec("app", &["src"]);
@@ -219,13 +219,10 @@ async fn a_path_that_is_known_only_afterwards_is_asked_for_afterwards() {
             "keep lib src",
             "valid? lib src",
             "build app.drv",
-            "info app-found"
+            "info app"
         ]
     );
-    assert_eq!(
-        done.outputs,
-        BTreeMap::from([("out".to_owned(), info("app-found", &[]))])
-    );
+    assert_eq!(done.outputs, BTreeMap::from([("out".to_owned(), found)]));
     let names: Vec<_> = done.result.built_outputs.keys().collect();
     assert_eq!(names, ["out"]);
 }
@@ -275,4 +272,31 @@ async fn a_restarted_daemon_costs_no_attempt() {
     bench.daemon.hangs_up().await;
     bench.built(&order).await;
     assert_eq!(bench.daemon.connections(), 2);
+}
+
+#[tokio::test]
+async fn outputs_of_a_graph_are_kept_on_one_connection_and_not_fetched() {
+    let bench = bench(&["lib", "src"]).await;
+    let mut kept = Vec::new();
+    for _ in 0..4 {
+        let mut asked = spec("app", &["src"]);
+        asked.nar_ahead = false;
+        let order = order(asked, vec![info("lib", &[]), info("src", &["lib"])]);
+        order.known.remember([path("lib"), path("src")]);
+        kept.push(bench.built(&order).await.held.expect("outputs"));
+        assert!(kept[0].take(&path("app")).is_none());
+        // One keeps, one builds; another only until it is known to be kept.
+        assert!(bench.daemon.connections() <= 3);
+    }
+    let asked = bench.daemon.asked();
+    assert!(!asked.contains(&"nar app".to_owned()), "{asked:?}");
+    drop(kept);
+    let one_left = async {
+        while bench.daemon.open() > 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(BOUND, one_left)
+        .await
+        .expect("it lets go");
 }

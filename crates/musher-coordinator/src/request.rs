@@ -1,0 +1,67 @@
+//! A request with a graph behind it: what is asked for, and the request while
+//! it is granted. Every build of it is the core's, shared with whoever else asks
+//! for it.
+
+mod arrivals;
+mod granter;
+mod graph;
+mod homeward;
+mod resolve;
+mod story;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use musher_store::Substitute;
+use nix_derivation::StorePath;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::build::Limits;
+use crate::core::CoreHandle;
+use crate::home::{Home, KeptPaths};
+
+use granter::Granter;
+use graph::Graph;
+use story::story;
+pub(crate) use story::{Happened, RootEnd, Story};
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    /// Derivations of the home store and the outputs wanted of each; all of
+    /// them where none is named.
+    pub(crate) roots: BTreeMap<StorePath, BTreeSet<String>>,
+    /// Whether to go on with the rest once something failed.
+    pub(crate) keep_going: bool,
+    /// Limits of each attempt.
+    pub(crate) limits: Limits,
+    /// Whether the home store may fetch what it lacks from its substituters.
+    pub(crate) substitute: Substitute,
+}
+
+/// A request under way. Dropping it ends the interest in its builds.
+pub(crate) struct Request {
+    /// What happens to it.
+    pub(crate) story: Story,
+    /// What it needs of the home store, and what came home for it.
+    _kept: Arc<KeptPaths>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Request {
+    /// Begins to grant `wish`.
+    pub(crate) fn start(core: CoreHandle, home: Arc<Home>, wish: Wish) -> Self {
+        let (teller, story) = story();
+        let (graph, actions) = Graph::new(wish.roots.clone(), wish.keep_going);
+        let kept = Arc::new(KeptPaths::new(home.clone()));
+        let granter = Granter::new(core, home, kept.clone(), wish, graph, teller);
+        let task = tokio::spawn(granter.run(actions));
+        Self {
+            story,
+            _kept: kept,
+            _task: AbortOnDropHandle::new(task),
+        }
+    }
+}
