@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use musher_protocol::worker::Trust;
 use musher_store::WorkerStore;
 
+use crate::coordinator::StartCoordinator;
+
 /// Which of Nix's protocols a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -18,8 +20,14 @@ pub enum Protocol {
 pub struct SessionConfig {
     /// Where the coordinator listens.
     pub control_socket: PathBuf,
+    /// What to do where none does, once one is needed. Without it the session
+    /// connects at once, and waits for one that is not there.
+    pub start_coordinator: Option<StartCoordinator>,
     /// The home store, with the rights of this process.
     pub home: WorkerStore,
+    /// Whether that is a store of Musher's own, for which nobody but the
+    /// coordinator builds.
+    pub own_home: bool,
     /// How far to trust the client; where it is not said, as far as the home
     /// store trusts this process.
     pub trust: Option<Trust>,

@@ -11,6 +11,7 @@ mod limits;
 mod log_line;
 mod outputs;
 mod relay;
+mod request_story;
 mod restrain;
 mod route;
 mod session;
@@ -22,6 +23,7 @@ mod untrusted;
 mod wire;
 
 pub use config::{Protocol, SessionConfig};
+pub use coordinator::StartCoordinator;
 pub use error::ServeError;
 pub use ssh_command::{NotServed, served_protocol};
 pub use stdio::{Input, Output};

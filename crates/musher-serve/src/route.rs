@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use musher_protocol::types::{BasicDerivation, BuildMode};
 use musher_protocol::worker::{Options, RemoteError, Request, Response};
-use nix_derivation::{StoreDir, StorePath};
+use nix_derivation::{DerivedPath, StoreDir, StorePath};
 
 use crate::outputs::Outputs;
 use crate::restrain::{may_build, restrain};
+use crate::session::Tell;
 use crate::untrusted;
 
 /// What the client may do.
@@ -22,6 +23,8 @@ pub(crate) struct Rights {
     /// Whether paths it finds valid are to be kept for it, since it has no
     /// roots on this host.
     pub(crate) rooted: bool,
+    /// Whether nobody but the coordinator builds for the home store.
+    pub(crate) own_home: bool,
 }
 
 /// Who answers.
@@ -53,6 +56,15 @@ pub(crate) enum Route {
         /// What to do about outputs that exist.
         mode: BuildMode,
     },
+    /// The coordinator: what is missing of these.
+    Realise {
+        /// What is wanted.
+        wanted: Vec<DerivedPath>,
+        /// What to do about outputs that exist.
+        mode: BuildMode,
+        /// What the client wants to hear of it.
+        tell: Tell,
+    },
     /// The coordinator: an output of one of this session's builds.
     Nar(StorePath),
 }
@@ -82,6 +94,11 @@ pub(crate) fn route(
         },
         false => request,
     };
+    if rights.own_home
+        && let Some(route) = own_home(&request, rights)
+    {
+        return route;
+    }
     if let Request::SetOptions(options) = request {
         Route::Options(options)
     } else if let Request::NarFromPath(path) = request {
@@ -89,6 +106,32 @@ pub(crate) fn route(
     } else {
         Route::Home(request)
     }
+}
+
+/// Who answers where the home store is Musher's own, if that is different.
+fn own_home(request: &Request, rights: Rights) -> Option<Route> {
+    if let Request::BuildPaths { paths, mode } = request {
+        return Some(Route::Realise {
+            wanted: paths.clone(),
+            mode: *mode,
+            tell: Tell::Success,
+        });
+    }
+    if let Request::BuildPathsWithResults { paths, mode } = request {
+        return Some(Route::Realise {
+            wanted: paths.clone(),
+            mode: *mode,
+            tell: Tell::Results,
+        });
+    }
+    if let Request::RegisterDrvOutput(_) = request
+        && rights.restrained
+    {
+        // It takes what it is given, where a nix-daemon wants a signature.
+        let text = "you are not privileged to say what derivations come to";
+        return Some(Route::Refuse(RemoteError::new(text)));
+    }
+    None
 }
 
 fn build(

@@ -2,7 +2,9 @@
 //! and has each answered by whom [`route`] says.
 
 mod build;
+mod inputs;
 mod nar;
+mod realise;
 
 use std::collections::BTreeSet;
 
@@ -27,6 +29,8 @@ use crate::stdio::{Input, Output};
 use crate::story::ActivityIds;
 use crate::wire::{Wire, unless_gone};
 
+pub(crate) use realise::Tell;
+
 /// Requests to the home store that are made before the first is answered.
 const PIPELINED: usize = 256;
 
@@ -44,6 +48,8 @@ pub(crate) struct Session {
     by_coordinator: bool,
     rights: Rights,
     limits: api::Limits,
+    /// Whether to go on after a failure, as far as possible.
+    keep_going: bool,
     ids: ActivityIds,
     store_dir: StoreDir,
 }
@@ -82,15 +88,20 @@ impl Session {
         Ok(Self {
             client: Wire::new(ServerSession::new(server), input, output),
             home,
-            coordinator: Coordinator::connect_to(config.control_socket),
+            coordinator: match config.start_coordinator {
+                None => Coordinator::connect_to(config.control_socket),
+                start => Coordinator::on_demand(config.control_socket, start),
+            },
             by_coordinator,
             outputs: Outputs::default(),
             rights: Rights {
                 trusted,
                 restrained: !trusted && home_trust == Trust::Trusted,
                 rooted: config.remote,
+                own_home: config.own_home,
             },
             limits: api::Limits::default(),
+            keep_going: false,
             ids: ActivityIds::new(std::process::id()),
             store_dir,
         })
@@ -130,6 +141,7 @@ impl Session {
             Route::HomeNar(path) => self.home_nar(path).await?,
             Route::Options(options) => {
                 self.limits = limits(&options);
+                self.keep_going = options.keep_going;
                 self.home.remember(options.clone());
                 self.pass(Request::SetOptions(options)).await?;
             }
@@ -139,6 +151,7 @@ impl Session {
                 derivation,
                 mode,
             } => self.build(drv_path, &derivation, mode).await?,
+            Route::Realise { wanted, mode, tell } => self.realise(wanted, mode, tell).await?,
             Route::Nar(path) => self.output_nar(&path).await?,
         }
         Ok(())

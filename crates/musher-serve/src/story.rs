@@ -2,6 +2,8 @@
 //! build as activities and results that stock Nix shows well. Knows neither
 //! who builds nor how the words travel, and reads no clock.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,31 +22,29 @@ const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Numbers for activities that are unlike those of other processes, as Nix
-/// makes them: the process in the upper half.
-#[derive(Debug)]
-pub(crate) struct ActivityIds {
-    next: u64,
-}
+/// makes them: the process in the upper half. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct ActivityIds(Arc<AtomicU64>);
 
 impl ActivityIds {
     /// The numbers of the process `pid`.
     pub(crate) fn new(pid: u32) -> Self {
-        Self {
-            next: u64::from(pid) << 32,
-        }
+        Self::from(u64::from(pid) << 32)
     }
 
-    fn take(&mut self) -> u64 {
-        let id = self.next;
-        self.next += 1;
-        id
+    fn from(first: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(first)))
+    }
+
+    fn take(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
     }
 }
 
 /// What was told of one build so far.
 #[derive(Debug)]
-pub(crate) struct Story<'a> {
-    ids: &'a mut ActivityIds,
+pub(crate) struct Story {
+    ids: ActivityIds,
     /// The derivation's path, absolute.
     drv_path: String,
     running: Option<u64>,
@@ -70,9 +70,9 @@ struct Shown {
     pause: Duration,
 }
 
-impl<'a> Story<'a> {
+impl Story {
     /// A story of `drv_path` of which nothing was told.
-    pub(crate) fn new(ids: &'a mut ActivityIds, drv_path: String) -> Self {
+    pub(crate) fn new(ids: ActivityIds, drv_path: String) -> Self {
         Self {
             ids,
             drv_path,
@@ -213,8 +213,7 @@ mod tests {
     fn check(steps: &[Step], expected: &Expect) {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        let mut ids = ActivityIds { next: 1 };
-        let mut story = Story::new(&mut ids, "/nix/store/x.drv".to_owned());
+        let mut story = Story::new(ActivityIds::from(1), "/nix/store/x.drv".to_owned());
         let mut told = String::new();
         for step in steps {
             let messages = match step {

@@ -47,7 +47,10 @@ impl Translator {
         output: Output,
     ) -> Result<Self, ServeError> {
         let transport = Transport::stream(session, "the session".to_owned());
-        let config = ClientConfig::new(store_dir.clone());
+        let mut config = ClientConfig::new(store_dir.clone());
+        // Most clients know derivations by their hash, which the session would
+        // leave out of the results otherwise.
+        config.features = BTreeSet::new();
         let session = WorkerConnection::open(transport, config).await;
         Ok(Self {
             client: Wire::new(

@@ -9,7 +9,8 @@ use musher_api::coordinator::build_event::Event;
 use tonic::Streaming;
 
 use super::link::{Client, Reached};
-use super::{Coordinator, CoordinatorError, is_passing};
+use super::log_cursor::LogCursor;
+use super::{Coordinator, CoordinatorError, is_passing, new_id, refused};
 
 /// What is asked of the coordinator; can be asked again.
 #[derive(Debug, Clone)]
@@ -38,8 +39,6 @@ impl BuildOrder {
     pub(crate) fn anew(&self) -> Self {
         let mut request = self.0.clone();
         request.request_id = new_id();
-        request.log_attempt = 0;
-        request.log_offset = 0;
         Self(request)
     }
 
@@ -47,11 +46,6 @@ impl BuildOrder {
     pub(crate) fn drv_path(&self) -> &str {
         &self.0.drv_path
     }
-}
-
-/// An id that nobody can guess.
-fn new_id() -> String {
-    format!("{:032x}", rand::random::<u128>())
 }
 
 /// What is new about a build.
@@ -69,7 +63,7 @@ pub(crate) enum News {
     /// A piece of the log, which follows what came before.
     Log(Bytes),
     /// It is over.
-    Ended(api::Ended),
+    Ended(Box<api::Ended>),
 }
 
 /// A build under way, or one that has ended and whose outputs are wanted. As
@@ -78,6 +72,7 @@ pub(crate) struct Build {
     order: BuildOrder,
     /// The newest attempt that was heard of.
     attempt: u64,
+    log: LogCursor,
     events: Option<Streaming<api::BuildEvent>>,
 }
 
@@ -87,6 +82,7 @@ impl Build {
         Self {
             order,
             attempt: 0,
+            log: LogCursor::default(),
             events: None,
         }
     }
@@ -141,7 +137,10 @@ impl Build {
             Reached::Tell => return Ok(Some(News::CoordinatorAway)),
             Reached::Away => return Ok(None),
         };
-        match open(client, self.order.0.clone()).await {
+        let mut request = self.order.0.clone();
+        request.log_attempt = self.log.attempt;
+        request.log_offset = self.log.offset;
+        match open(client, request).await {
             Ok(events) => {
                 self.events = Some(events);
                 Ok(None)
@@ -169,29 +168,9 @@ impl Build {
                     machine: started.machine,
                 })
             }
-            Event::Log(log) => self.log(log).map(News::Log),
-            Event::Ended(ended) => Some(News::Ended(ended)),
+            Event::Log(log) => self.log.take(log).map(News::Log),
+            Event::Ended(ended) => Some(News::Ended(Box::new(ended))),
         }
-    }
-
-    /// What of a piece of log was not heard before.
-    fn log(&mut self, mut log: api::Log) -> Option<Bytes> {
-        let asked = &mut self.order.0;
-        if log.attempt != asked.log_attempt {
-            asked.log_attempt = log.attempt;
-            asked.log_offset = 0;
-        }
-        let end = log.offset + log.bytes.len() as u64;
-        if end <= asked.log_offset {
-            return None;
-        }
-        let known = asked.log_offset.saturating_sub(log.offset);
-        asked.log_offset = end;
-        // Less than the piece, which is in memory.
-        Some(
-            log.bytes
-                .split_off(usize::try_from(known).unwrap_or(usize::MAX)),
-        )
     }
 }
 
@@ -209,12 +188,6 @@ async fn open(
     request: api::BuildRequest,
 ) -> Result<Streaming<api::BuildEvent>, tonic::Status> {
     Ok(client.build(request).await?.into_inner())
-}
-
-fn refused(status: &tonic::Status) -> CoordinatorError {
-    CoordinatorError::Refused {
-        message: status.message().to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,12 @@ pub(crate) enum CoordinatorError {
         #[source]
         source: io::Error,
     },
+    /// None listened, and none could be started.
+    #[error("no coordinator could be started: {reason}")]
+    NotStarted {
+        /// Why, for people.
+        reason: String,
+    },
     /// Its socket is not for us.
     #[error("the coordinator at `{}` may not be asked", .socket.display())]
     Denied {
@@ -70,7 +76,10 @@ impl CoordinatorError {
             Self::Message(_) | Self::UnknownEvent => {
                 Some("restart `musher daemon` after an upgrade of `musher`".to_owned())
             }
-            Self::Refused { .. } | Self::NarTooLong { .. } | Self::NarLost { .. } => None,
+            Self::NotStarted { .. }
+            | Self::Refused { .. }
+            | Self::NarTooLong { .. }
+            | Self::NarLost { .. } => None,
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The way to the coordinator: its socket, and a gRPC channel on it. Knows
 //! nothing of what is asked.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use musher_api::coordinator::coordinator_client::CoordinatorClient;
+use musher_store::transport::SocketPath;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -31,11 +34,15 @@ const FIRST_ANSWER: Duration = Duration::from_secs(30);
 
 pub(super) type Client = CoordinatorClient<Channel>;
 
+/// Starts a coordinator where none listens; an error says why that cannot be.
+pub type StartCoordinator =
+    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>>>> + Send>;
+
 /// The coordinator of this session. It may be away; it is connected to when
 /// something is asked.
-#[derive(Debug)]
 pub(crate) struct Coordinator {
     socket: PathBuf,
+    start: Option<StartCoordinator>,
     client: Option<Client>,
     /// The first connection, being made beside whatever else happens.
     connecting: Option<JoinHandle<io::Result<Client>>>,
@@ -62,9 +69,19 @@ impl Coordinator {
     pub(crate) fn connect_to(socket: PathBuf) -> Self {
         let path = socket.clone();
         Self {
-            socket,
-            client: None,
             connecting: Some(tokio::spawn(async move { connect(&path).await })),
+            ..Self::on_demand(socket, None)
+        }
+    }
+
+    /// The coordinator that listens on `socket`; if none does when one is
+    /// needed, `start` starts one.
+    pub(crate) fn on_demand(socket: PathBuf, start: Option<StartCoordinator>) -> Self {
+        Self {
+            socket,
+            start,
+            client: None,
+            connecting: None,
             reached: false,
             outage: None,
         }
@@ -89,14 +106,49 @@ impl Coordinator {
         if let Some(client) = &self.client {
             return Ok(Reached::Client(client.clone()));
         }
-        match self.connect().await {
+        let mut connected = self.connect().await;
+        if let (Err(error), Some(start)) = (&connected, &self.start)
+            && is_absent(error)
+        {
+            let started = start().await;
+            started.map_err(|reason| CoordinatorError::NotStarted { reason })?;
+            connected = connect(&self.socket).await;
+        }
+        match connected {
             Ok(client) => {
-                self.reached = true;
-                self.client = Some(client.clone());
+                self.connected(&client);
                 Ok(Reached::Client(client))
             }
             Err(source) => self.unreachable(source),
         }
+    }
+
+    /// The coordinator if it is there; nothing is waited for, and none is
+    /// started.
+    pub(super) async fn reach_now(&mut self) -> Option<Client> {
+        if let Some(client) = &self.client {
+            return Some(client.clone());
+        }
+        let is_away = |outage: &Outage| Instant::now() < outage.retry_at();
+        if self.outage.as_ref().is_some_and(is_away) {
+            return None;
+        }
+        match self.connect().await {
+            Ok(client) => {
+                self.connected(&client);
+                Some(client)
+            }
+            Err(error) => {
+                debug!(%error, "the coordinator is not there");
+                self.fail(Instant::now());
+                None
+            }
+        }
+    }
+
+    fn connected(&mut self, client: &Client) {
+        self.reached = true;
+        self.client = Some(client.clone());
     }
 
     async fn connect(&mut self) -> io::Result<Client> {
@@ -150,8 +202,24 @@ impl Coordinator {
     }
 }
 
+impl fmt::Debug for Coordinator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coordinator")
+            .field("socket", &self.socket)
+            .field("reached", &self.reached)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether nobody listens.
+fn is_absent(error: &io::Error) -> bool {
+    let absent = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+    absent.contains(&error.kind())
+}
+
 async fn connect(socket: &Path) -> io::Result<Client> {
-    let mut stream = Some(UnixStream::connect(socket).await?);
+    let short = SocketPath::new(socket)?;
+    let mut stream = Some(UnixStream::connect(short.as_path()).await?);
     // Only once: what to do about a broken connection is decided here, not by
     // the channel.
     let connector = service_fn(move |_| {
@@ -169,4 +237,33 @@ async fn connect(socket: &Path) -> io::Result<Client> {
         .await
         .map_err(io::Error::other)?;
     Ok(CoordinatorClient::new(channel).max_decoding_message_size(MESSAGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_is_started_only_if_it_is_needed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let started = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&started);
+        let start: StartCoordinator = Box::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async { Err("the disk is full".to_owned()) })
+        });
+        let socket = dir.path().join("control.sock");
+        let mut coordinator = Coordinator::on_demand(socket, Some(start));
+        assert!(coordinator.reach_now().await.is_none());
+        assert_eq!(started.load(Ordering::Relaxed), 0);
+        let Err(error) = coordinator.reach().await else {
+            panic!("nobody listens");
+        };
+        assert_eq!(started.load(Ordering::Relaxed), 1);
+        let text = error.to_string();
+        assert_eq!(text, "no coordinator could be started: the disk is full");
+    }
 }

@@ -5,7 +5,7 @@ use musher_api::coordinator as api;
 use tonic::{Response, Status};
 use tracing::debug;
 
-use super::link::{Client, Reached};
+use super::link::Client;
 use super::{Coordinator, is_passing};
 
 impl Coordinator {
@@ -37,9 +37,7 @@ impl Coordinator {
         &mut self,
         ask: impl AsyncFnOnce(Client) -> Result<Response<T>, Status>,
     ) -> Option<T> {
-        let Ok(Reached::Client(client)) = self.reach().await else {
-            return None;
-        };
+        let client = self.reach_now().await?;
         match ask(client).await {
             Ok(reply) => {
                 self.answered();

@@ -28,6 +28,10 @@ impl Session {
         derivation: &BasicDerivation,
         mode: BuildMode,
     ) -> Result<(), ServeError> {
+        // On this host the client has its inputs at home.
+        if self.rights.rooted || self.rights.own_home {
+            self.bring_home(&derivation.input_sources).await?;
+        }
         let order = BuildOrder::new(
             self.store_dir.render_path(&drv_path),
             api::Derivation::from_value(&self.store_dir, derivation),
@@ -71,7 +75,7 @@ impl Session {
         &mut self,
         build: &mut Build,
     ) -> Result<Result<api::Ended, CoordinatorError>, ServeError> {
-        let mut story = Story::new(&mut self.ids, build.order().drv_path().to_owned());
+        let mut story = Story::new(self.ids.clone(), build.order().drv_path().to_owned());
         loop {
             let deadline = story.deadline();
             let waited = async {
@@ -100,7 +104,7 @@ impl Session {
                 Woke::News(Ok(News::Log(piece))) => self.client.say(story.logs(piece)),
                 Woke::News(Ok(News::Ended(ended))) => {
                     self.client.say(story.end());
-                    return Ok(Ok(ended));
+                    return Ok(Ok(*ended));
                 }
                 Woke::News(Err(error)) => {
                     self.client.say(story.end());
@@ -113,7 +117,7 @@ impl Session {
 }
 
 /// What a client is told while the coordinator does not answer.
-fn away(coordinator: &Coordinator) -> Message {
+pub(super) fn away(coordinator: &Coordinator) -> Message {
     let socket = coordinator.socket().display();
     let text = match coordinator.was_reached() {
         true => format!("waiting for the coordinator at `{socket}` to come back\n"),

@@ -9,9 +9,11 @@ use std::time::Duration;
 use futures_util::Stream;
 use musher_api::coordinator as api;
 use musher_api::coordinator::build_event::Event;
+use musher_api::coordinator::build_news::News;
 use musher_api::coordinator::coordinator_server::{Coordinator, CoordinatorServer};
+use musher_api::coordinator::realise_event;
 use musher_protocol::types::PathInfo;
-use nix_derivation::StoreDir;
+use nix_derivation::{StoreDir, StorePath};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
@@ -104,9 +106,48 @@ impl NarCall {
     }
 }
 
+/// A call of `Realise`, which the test answers.
+pub(crate) struct RealiseCall {
+    pub(crate) request: api::RealiseRequest,
+    events: mpsc::Sender<Result<api::RealiseEvent, Status>>,
+}
+
+impl RealiseCall {
+    /// Tells something of a build.
+    pub(crate) async fn tell(&self, drv_path: &StorePath, news: News) {
+        let drv_path = drv_path.to_absolute_path();
+        let news = Some(news);
+        self.say(realise_event::Event::Build(api::BuildNews {
+            drv_path,
+            news,
+        }))
+        .await;
+    }
+
+    /// Says how it all ended.
+    pub(crate) async fn done(&self, roots: Vec<api::RootEnd>) {
+        self.say(realise_event::Event::Done(api::Done { roots }))
+            .await;
+    }
+
+    async fn say(&self, event: realise_event::Event) {
+        let event = api::RealiseEvent { event: Some(event) };
+        self.events
+            .send(Ok(event))
+            .await
+            .expect("the session listens");
+    }
+
+    /// Waits until the session lets go of the request.
+    pub(crate) async fn released(self) {
+        bounded(self.events.closed()).await;
+    }
+}
+
 /// What the session asks of the coordinator.
 pub(crate) enum Call {
     Build(BuildCall),
+    Realise(RealiseCall),
     Nar(NarCall),
 }
 
@@ -126,6 +167,8 @@ struct Service {
 impl Coordinator for Service {
     type BuildStream = Answers<api::BuildEvent>;
     type ReadNarStream = Answers<api::NarChunk>;
+    type RealiseStream = Answers<api::RealiseEvent>;
+    type ReadLogStream = Answers<api::LogChunk>;
 
     async fn build(
         &self,
@@ -172,6 +215,45 @@ impl Coordinator for Service {
         let request = request.into_inner();
         let _ = self.calls.send(Call::Nar(NarCall { request, chunks }));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn realise(
+        &self,
+        request: Request<api::RealiseRequest>,
+    ) -> Result<Response<Self::RealiseStream>, Status> {
+        let (events, stream) = mpsc::channel(1);
+        let request = request.into_inner();
+        let call = RealiseCall { request, events };
+        let _ = self.calls.send(Call::Realise(call));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn home(
+        &self,
+        _request: Request<api::HomeRequest>,
+    ) -> Result<Response<api::HomeReply>, Status> {
+        Err(Status::unimplemented("not asked by sessions"))
+    }
+
+    async fn import(
+        &self,
+        _request: Request<tonic::Streaming<api::ImportMessage>>,
+    ) -> Result<Response<api::ImportReply>, Status> {
+        Err(Status::unimplemented("not asked by sessions"))
+    }
+
+    async fn add_root(
+        &self,
+        _request: Request<api::AddRootRequest>,
+    ) -> Result<Response<api::AddRootReply>, Status> {
+        Err(Status::unimplemented("not asked by sessions"))
+    }
+
+    async fn read_log(
+        &self,
+        _request: Request<api::ReadLogRequest>,
+    ) -> Result<Response<Self::ReadLogStream>, Status> {
+        Err(Status::unimplemented("not asked by sessions"))
     }
 
     async fn status(
@@ -284,6 +366,20 @@ impl FakeCoordinator {
     pub(crate) async fn build_while(&mut self, client: &mut Client) -> BuildCall {
         tokio::select! {
             call = self.build() => call,
+            event = client.connection.event() => panic!("answered: {event:?}"),
+        }
+    }
+
+    /// The next `Realise`, which `client` has asked for.
+    pub(crate) async fn realise_while(&mut self, client: &mut Client) -> RealiseCall {
+        let call = async {
+            match bounded(self.calls.recv()).await {
+                Some(Call::Realise(call)) => call,
+                _ => panic!("the session asks for something else than a graph"),
+            }
+        };
+        tokio::select! {
+            call = call => call,
             event = client.connection.event() => panic!("answered: {event:?}"),
         }
     }

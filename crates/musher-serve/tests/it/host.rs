@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use musher_protocol::worker::{ClientConfig, Message, RemoteError, Request, Response, Trust};
 use musher_serve::{Input, Output, Protocol, ServeError, SessionConfig, run};
+use musher_store::local::{LocalOptions, LocalStore};
 use musher_store::transport::Transport;
-use musher_store::{Connector, Way, WorkerConnection, WorkerStore};
+use musher_store::{Connector, Way, WorkerConnection, WorkerStore, own_store};
 use nix_derivation::StoreDir;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
@@ -21,6 +22,8 @@ type Session = JoinHandle<Result<(), ServeError>>;
 /// A host for one test.
 pub(crate) struct Host {
     dir: TempDir,
+    /// Whether its store is Musher's own, and there is no Nix.
+    own: bool,
 }
 
 impl Host {
@@ -36,7 +39,27 @@ impl Host {
             return None;
         }
         let dir = tempfile::tempdir().expect("a directory");
-        Some(Self { dir })
+        Some(Self { dir, own: false })
+    }
+
+    /// A new host without Nix.
+    pub(crate) fn own() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        Self { dir, own: true }
+    }
+
+    /// One of either kind, as far as they can be had.
+    pub(crate) fn each() -> impl Iterator<Item = Self> {
+        Self::new().into_iter().chain([Self::own()])
+    }
+
+    /// Its store as the files that it is.
+    pub(crate) fn files(&self) -> LocalStore {
+        LocalStore::open(self.options()).expect("a store")
+    }
+
+    fn options(&self) -> LocalOptions {
+        LocalOptions::below(self.dir.path().join("root"))
     }
 
     pub(crate) fn control_socket(&self) -> PathBuf {
@@ -47,14 +70,19 @@ impl Host {
         FakeCoordinator::start(&self.control_socket())
     }
 
-    /// A store whose nix-daemon is started for each connection.
+    /// Its store, whose nix-daemon, if it has one, is started for each
+    /// connection.
     pub(crate) fn store(&self) -> WorkerStore {
+        let timeout = Duration::from_secs(20);
+        if self.own {
+            return own_store(self.options(), [].into(), timeout);
+        }
         let root = self.dir.path().join("root").display().to_string();
         let words = ["--stdio", "--option", "substituters", "", "--store", &root];
         let command = ["nix-daemon"].into_iter().chain(words);
         let connector = Connector {
             way: Way::Program(command.map(str::to_owned).collect()),
-            timeout: Duration::from_secs(20),
+            timeout,
         };
         WorkerStore::new(connector, StoreDir::default(), None)
     }
@@ -98,7 +126,9 @@ impl Host {
         let stream = stream.into_std().expect("a socket");
         let config = SessionConfig {
             control_socket: self.control_socket(),
+            start_coordinator: None,
             home: self.store(),
+            own_home: self.own,
             trust,
             remote,
         };

@@ -5,6 +5,7 @@ mod builds;
 mod coordinator;
 mod host;
 mod outputs;
+mod own_home;
 mod pass_through;
 mod serve_protocol;
 mod values;

@@ -1,0 +1,203 @@
+//! A request with a graph, followed to its end whatever becomes of the
+//! coordinator meanwhile. Knows nothing of the client.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use musher_api::coordinator as api;
+use musher_api::coordinator::build_news::News;
+use musher_api::coordinator::realise_event::Event;
+use tonic::Streaming;
+
+use super::link::{Client, Reached};
+use super::log_cursor::LogCursor;
+use super::{Coordinator, CoordinatorError, is_passing, new_id, refused};
+
+/// What is new about a request.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum RealiseNews {
+    /// The coordinator has been away for a while.
+    CoordinatorAway,
+    /// No attempt of a build runs.
+    Waiting {
+        /// The derivation, absolute.
+        drv_path: String,
+        /// Why.
+        reason: String,
+    },
+    /// An attempt of a build began.
+    Started {
+        /// The derivation, absolute.
+        drv_path: String,
+        /// The machine's name.
+        machine: String,
+    },
+    /// A piece of a build's log, which follows what came before.
+    Log {
+        /// The derivation, absolute.
+        drv_path: String,
+        /// The piece.
+        bytes: Bytes,
+    },
+    /// A build is over.
+    Ended {
+        /// The derivation, absolute.
+        drv_path: String,
+        /// How it ended.
+        end: api::BuildEnd,
+    },
+    /// All is over. What was built for the roots is in the home store.
+    Done(Vec<api::RootEnd>),
+}
+
+/// What was heard of one build.
+#[derive(Debug, Default)]
+struct Heard {
+    attempt: u64,
+    log: LogCursor,
+}
+
+/// A request under way, or one that has ended and whose outputs are wanted. As
+/// long as it is there, so is the interest in its builds.
+pub(crate) struct Realise {
+    request: api::RealiseRequest,
+    /// Of the builds that run, by derivation.
+    heard: BTreeMap<String, Heard>,
+    events: Option<Streaming<api::RealiseEvent>>,
+}
+
+impl Realise {
+    /// A request under an id of its own, that was not made yet.
+    pub(crate) fn new(roots: Vec<api::Root>, keep_going: bool, limits: api::Limits) -> Self {
+        Self {
+            request: api::RealiseRequest {
+                request_id: new_id(),
+                roots,
+                keep_going,
+                limits: Some(limits),
+                ..Default::default()
+            },
+            heard: BTreeMap::new(),
+            events: None,
+        }
+    }
+
+    /// The next thing that happens. Nothing is lost when the future is
+    /// dropped.
+    pub(crate) async fn next(
+        &mut self,
+        coordinator: &mut Coordinator,
+    ) -> Result<RealiseNews, CoordinatorError> {
+        loop {
+            let Some(events) = &mut self.events else {
+                if let Some(news) = self.ask(coordinator).await? {
+                    return Ok(news);
+                }
+                continue;
+            };
+            match events.message().await {
+                Ok(Some(event)) => {
+                    coordinator.answered();
+                    let event = event.event.ok_or(CoordinatorError::UnknownEvent)?;
+                    if let Some(news) = self.hear(event)? {
+                        return Ok(news);
+                    }
+                }
+                Ok(None) => {
+                    if let Some(news) = self.lost(coordinator) {
+                        return Ok(news);
+                    }
+                }
+                Err(status) if is_passing(&status) => {
+                    if let Some(news) = self.lost(coordinator) {
+                        return Ok(news);
+                    }
+                }
+                Err(status) => return Err(refused(&status)),
+            }
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        coordinator: &mut Coordinator,
+    ) -> Result<Option<RealiseNews>, CoordinatorError> {
+        let client = match coordinator.reach().await? {
+            Reached::Client(client) => client,
+            Reached::Tell => return Ok(Some(RealiseNews::CoordinatorAway)),
+            Reached::Away => return Ok(None),
+        };
+        match open(client, self.request.clone()).await {
+            Ok(events) => {
+                self.events = Some(events);
+                Ok(None)
+            }
+            Err(status) if is_passing(&status) => Ok(self.lost(coordinator)),
+            Err(status) => Err(refused(&status)),
+        }
+    }
+
+    fn lost(&mut self, coordinator: &mut Coordinator) -> Option<RealiseNews> {
+        self.events = None;
+        match coordinator.lost() {
+            Reached::Tell => Some(RealiseNews::CoordinatorAway),
+            Reached::Client(_) | Reached::Away => None,
+        }
+    }
+
+    fn hear(&mut self, event: Event) -> Result<Option<RealiseNews>, CoordinatorError> {
+        Ok(match event {
+            Event::Build(build) => {
+                let news = build.news.ok_or(CoordinatorError::UnknownEvent)?;
+                self.hear_build(build.drv_path, news)
+            }
+            Event::Done(done) => Some(RealiseNews::Done(done.roots)),
+            Event::Planned(_) | Event::Importing(_) | Event::Imported(_) => None,
+        })
+    }
+
+    fn hear_build(&mut self, drv_path: String, news: News) -> Option<RealiseNews> {
+        match news {
+            News::Waiting(waiting) => Some(RealiseNews::Waiting {
+                drv_path,
+                reason: waiting.reason,
+            }),
+            News::Started(started) => {
+                let heard = self.heard.entry(drv_path.clone()).or_default();
+                if heard.attempt == started.attempt {
+                    return None;
+                }
+                heard.attempt = started.attempt;
+                Some(RealiseNews::Started {
+                    drv_path,
+                    machine: started.machine,
+                })
+            }
+            News::Log(log) => {
+                let heard = self.heard.entry(drv_path.clone()).or_default();
+                let bytes = heard.log.take(log)?;
+                Some(RealiseNews::Log { drv_path, bytes })
+            }
+            News::Ended(end) => {
+                self.heard.remove(&drv_path);
+                Some(RealiseNews::Ended { drv_path, end })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Realise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Realise")
+            .field("roots", &self.request.roots.len())
+            .finish_non_exhaustive()
+    }
+}
+
+async fn open(
+    mut client: Client,
+    request: api::RealiseRequest,
+) -> Result<Streaming<api::RealiseEvent>, tonic::Status> {
+    Ok(client.realise(request).await?.into_inner())
+}

@@ -1,0 +1,339 @@
+//! `BuildPaths` and its kin, where the home store is Musher's own: what is
+//! missing is built as one request, and what is asked for is in the home store
+//! afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use musher_api::coordinator as api;
+use musher_protocol::types::{BuildMode, BuildResult, BuildStatus, BuiltOutput, Text};
+use musher_protocol::worker::{Missing, OutputId, Realisation, RemoteError, Request, Response};
+use nix_derivation::{DerivedPath, DrvOutput, SingleDerivedPath, StoreDir, StorePath};
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::build::away;
+use super::{Session, unexpected};
+use crate::coordinator::{CoordinatorError, Realise, RealiseNews};
+use crate::error::{ServeError, coordinator_error};
+use crate::request_story::RequestStory;
+
+/// What the client wants to hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tell {
+    /// Whether all is there: `BuildPaths`.
+    Success,
+    /// How each ended: `BuildPathsWithResults`.
+    Results,
+}
+
+/// What woke a session that follows a request.
+enum Woke {
+    News(Result<RealiseNews, CoordinatorError>),
+    Waited,
+}
+
+/// How a request ended.
+struct Ended {
+    roots: Vec<api::RootEnd>,
+    /// The ends of its builds, by derivation (absolute).
+    builds: BTreeMap<String, api::BuildEnd>,
+}
+
+impl Session {
+    /// Has all of `wanted` built that is not there, and answers the client.
+    pub(super) async fn realise(
+        &mut self,
+        wanted: Vec<DerivedPath>,
+        mode: BuildMode,
+        tell: Tell,
+    ) -> Result<(), ServeError> {
+        let missing = self
+            .ask(vec![Request::QueryMissing(wanted.clone())])
+            .await?;
+        let missing = match missing {
+            Ok(Response::Missing(missing)) => missing,
+            Ok(other) => return self.refuse(&unexpected(&other)),
+            Err(error) => return self.refuse(&error),
+        };
+        if mode != BuildMode::Normal {
+            let text = "this store builds nothing again that is there";
+            return self.refuse(&RemoteError::new(text));
+        }
+        // The home store knows what is there, and what cannot be had.
+        if missing.will_build.is_empty() {
+            return self.pass(request(wanted, tell)).await;
+        }
+        if tell == Tell::Success
+            && let Some(error) = unknown(&missing, &self.store_dir)
+        {
+            return self.refuse(&error);
+        }
+        let roots = match roots(&wanted, &self.store_dir) {
+            Ok(roots) => roots,
+            Err(error) => return self.refuse(&error),
+        };
+        let mut realise = Realise::new(roots, self.keep_going, self.limits);
+        let ended = match self.follow_request(&mut realise).await? {
+            Ok(ended) => ended,
+            Err(error) => return self.refuse(&coordinator_error(&error)),
+        };
+        info!(
+            roots = ended.roots.len(),
+            builds = ended.builds.len(),
+            "request ended"
+        );
+        let outputs = outputs(&ended.roots, &self.store_dir);
+        // Until the client has roots of its own. The stream keeps them until
+        // then.
+        self.root(&outputs).await?;
+        self.remember(&ended.roots).await?;
+        drop(realise);
+        let answer = match tell {
+            Tell::Success => match ended.failure() {
+                Some(error) => Err(error),
+                None => Ok(Response::Unit),
+            },
+            Tell::Results => Ok(ended.results(wanted, &missing, &self.store_dir)),
+        };
+        self.answer(answer);
+        Ok(())
+    }
+
+    /// Has the home store know which paths the outputs of `roots` turned out to
+    /// be, where the derivation itself does not say.
+    async fn remember(&mut self, roots: &[api::RootEnd]) -> Result<(), ServeError> {
+        for root in roots.iter().filter(|root| is_there(root)) {
+            let Ok(drv_path) = self.store_dir.parse_path(root.drv_path.as_bytes()) else {
+                continue;
+            };
+            let map = Request::QueryDerivationOutputMap(drv_path.clone());
+            let Ok(Response::OutputMap(map)) = self.ask(vec![map]).await? else {
+                continue;
+            };
+            let is_new = |(name, _): &(String, BuiltOutput)| map.get(name) == Some(&None);
+            let new: Vec<_> = named_outputs(root, &self.store_dir)
+                .filter(is_new)
+                .map(|(name, output)| {
+                    let id = OutputId::Path(DrvOutput::new(drv_path.clone(), name));
+                    Request::RegisterDrvOutput(Realisation::new(id, output))
+                })
+                .collect();
+            if !new.is_empty()
+                && let Err(error) = self.ask(new).await?
+            {
+                // What was asked for is there; it may be built once more.
+                debug!(error = %error.message, "cannot keep a realisation");
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, error: &RemoteError) -> Result<(), ServeError> {
+        self.client.fail(error);
+        Ok(())
+    }
+
+    /// Follows a request to its end and tells the client of it.
+    async fn follow_request(
+        &mut self,
+        realise: &mut Realise,
+    ) -> Result<Result<Ended, CoordinatorError>, ServeError> {
+        let mut story = RequestStory::new(self.ids.clone());
+        let mut builds = BTreeMap::new();
+        loop {
+            let deadline = story.deadline();
+            let waited = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let woke = tokio::select! {
+                biased;
+                news = realise.next(&mut self.coordinator) => Woke::News(news),
+                () = waited => Woke::Waited,
+                gone = self.client.gone() => return Err(gone.into()),
+            };
+            let now = Instant::now();
+            let messages = match woke {
+                Woke::Waited => story.waited(now),
+                Woke::News(Ok(RealiseNews::CoordinatorAway)) => vec![away(&self.coordinator)],
+                Woke::News(Ok(RealiseNews::Waiting { drv_path, reason })) => {
+                    story.waits(now, drv_path, reason)
+                }
+                Woke::News(Ok(RealiseNews::Started { drv_path, machine })) => {
+                    story.starts(drv_path, &machine)
+                }
+                Woke::News(Ok(RealiseNews::Log { drv_path, bytes })) => {
+                    story.logs(&drv_path, bytes)
+                }
+                Woke::News(Ok(RealiseNews::Ended { drv_path, end })) => {
+                    let messages = story.ends(now, &drv_path);
+                    builds.insert(drv_path, end);
+                    messages
+                }
+                Woke::News(Ok(RealiseNews::Done(roots))) => {
+                    self.client.say(story.end());
+                    return Ok(Ok(Ended { roots, builds }));
+                }
+                Woke::News(Err(error)) => {
+                    self.client.say(story.end());
+                    return Ok(Err(error));
+                }
+            };
+            self.client.say(messages);
+            self.client.flush().await?;
+        }
+    }
+}
+
+impl Ended {
+    /// Why not all of it is there.
+    fn failure(&self) -> Option<RemoteError> {
+        let failed = self.roots.iter().filter(|root| !is_there(root));
+        let culprits: BTreeSet<&str> = failed.map(culprit).collect();
+        let errors: Vec<_> = culprits
+            .into_iter()
+            .map(|drv_path| self.reason(drv_path))
+            .collect();
+        (!errors.is_empty()).then(|| RemoteError::new(errors.join("\n")))
+    }
+
+    /// Why a derivation (absolute) was not built.
+    fn reason(&self, drv_path: &str) -> String {
+        let end = self.builds.get(drv_path);
+        let error = end.map(|end| String::from_utf8_lossy(&end.error));
+        match error.filter(|error| !error.is_empty()) {
+            Some(error) if error.contains(drv_path) => error.into_owned(),
+            Some(error) => format!("build of '{drv_path}' failed: {error}"),
+            None => format!("'{drv_path}' was not built, or its outputs did not come home"),
+        }
+    }
+
+    /// How each of `wanted` ended.
+    fn results(
+        &self,
+        wanted: Vec<DerivedPath>,
+        missing: &Missing,
+        store_dir: &StoreDir,
+    ) -> Response {
+        let mut roots = self.roots.iter();
+        let results = wanted.into_iter().map(|path| {
+            let result = match &path {
+                DerivedPath::Opaque(path) => opaque(missing.unknown.contains(path)),
+                // In the order asked.
+                DerivedPath::Built { .. } => match roots.next() {
+                    Some(root) => self.result(root, store_dir),
+                    None => BuildResult::new(BuildStatus::MiscFailure, "it was forgotten"),
+                },
+            };
+            (path, result)
+        });
+        Response::KeyedBuildResults(results.collect())
+    }
+
+    fn result(&self, root: &api::RootEnd, store_dir: &StoreDir) -> BuildResult {
+        if is_there(root) {
+            let status = match self.builds.contains_key(&root.drv_path) {
+                true => BuildStatus::Built,
+                false => BuildStatus::AlreadyValid,
+            };
+            let mut result = BuildResult::new(status, "");
+            result.times_built = u64::from(status == BuildStatus::Built);
+            result.built_outputs = named_outputs(root, store_dir).collect();
+            return result;
+        }
+        let culprit = culprit(root);
+        let end = self.builds.get(culprit);
+        let status = end.and_then(|end| {
+            let status = BuildStatus::ALL.get(usize::try_from(end.status).ok()?);
+            status.copied().filter(|status| !status.is_success())
+        });
+        match end {
+            Some(end) if culprit == root.drv_path => BuildResult::new(
+                status.unwrap_or(BuildStatus::MiscFailure),
+                Text::from(Bytes::from(end.error.clone())),
+            ),
+            Some(_) | None => BuildResult::new(BuildStatus::DependencyFailed, self.reason(culprit)),
+        }
+    }
+}
+
+/// What is wanted, as the client asked for it.
+fn request(paths: Vec<DerivedPath>, tell: Tell) -> Request {
+    let mode = BuildMode::Normal;
+    match tell {
+        Tell::Success => Request::BuildPaths { paths, mode },
+        Tell::Results => Request::BuildPathsWithResults { paths, mode },
+    }
+}
+
+fn unknown(missing: &Missing, store_dir: &StoreDir) -> Option<RemoteError> {
+    let path = store_dir.render_path(missing.unknown.first()?);
+    let text = format!("path '{path}' is not in this store, and nobody can make it");
+    Some(RemoteError::new(text))
+}
+
+/// The derivations among `wanted`, for the coordinator.
+fn roots(wanted: &[DerivedPath], store_dir: &StoreDir) -> Result<Vec<api::Root>, RemoteError> {
+    let mut roots = Vec::new();
+    for path in wanted {
+        let DerivedPath::Built { drv_path, outputs } = path else {
+            continue;
+        };
+        let SingleDerivedPath::Opaque(drv_path) = drv_path else {
+            let path = path.render_legacy(store_dir);
+            let text = format!("`{path}` is made by a derivation that has to be made first");
+            return Err(RemoteError::new(text));
+        };
+        roots.push(api::Root {
+            drv_path: store_dir.render_path(drv_path),
+            outputs: outputs.clone(),
+        });
+    }
+    Ok(roots)
+}
+
+fn is_there(root: &api::RootEnd) -> bool {
+    root.culprit.is_empty() && !root.outputs.is_empty()
+}
+
+/// The derivation because of which a root is not there.
+fn culprit(root: &api::RootEnd) -> &str {
+    match root.culprit.is_empty() {
+        true => &root.drv_path,
+        false => &root.culprit,
+    }
+}
+
+fn opaque(unknown: bool) -> BuildResult {
+    match unknown {
+        true => BuildResult::new(BuildStatus::NoSubstituters, "nobody can make it"),
+        false => BuildResult::new(BuildStatus::AlreadyValid, ""),
+    }
+}
+
+fn named_outputs(
+    root: &api::RootEnd,
+    store_dir: &StoreDir,
+) -> impl Iterator<Item = (String, BuiltOutput)> {
+    root.outputs.iter().filter_map(|(name, path)| {
+        let path = store_dir.parse_path(path.as_bytes()).ok()?;
+        let output = BuiltOutput {
+            drv_hash: None,
+            path,
+            signatures: BTreeSet::new(),
+            dependent_realisations: BTreeMap::new(),
+        };
+        Some((name.clone(), output))
+    })
+}
+
+fn outputs(roots: &[api::RootEnd], store_dir: &StoreDir) -> BTreeSet<StorePath> {
+    roots
+        .iter()
+        .flat_map(|root| named_outputs(root, store_dir))
+        .map(|(_, output)| output.path)
+        .collect()
+}
