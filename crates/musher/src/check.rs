@@ -1,6 +1,7 @@
 //! Things that were looked at, and how they are: what `doctor` and `machine test`
 //! have to tell, for people and as JSON.
 
+use musher_api::worker as api;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -50,6 +51,14 @@ impl Finding {
     pub(crate) fn warn(mut self, warning: impl Into<Option<String>>) -> Self {
         self.warnings.extend(warning.into());
         self
+    }
+}
+
+/// What a worker found out about its machine, and what to do about it.
+pub(crate) fn advice(finding: &api::Finding) -> String {
+    match finding.help.is_empty() {
+        true => finding.text.clone(),
+        false => format!("{}; {}", finding.text, finding.help),
     }
 }
 

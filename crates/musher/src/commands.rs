@@ -1,14 +1,20 @@
 //! The commands, one file each. A new one is its file with a `…Args` (whose
 //! documentation is its help) and a `run`, and here its module, variant and arm.
 
+mod build;
+pub(crate) mod builtin;
+mod content_hash;
 mod daemon;
 mod doctor;
+mod log;
 mod machine;
 mod reload;
+pub(crate) mod sandbox_init;
 mod serve;
 mod setup;
 mod status;
 mod store;
+mod worker;
 
 use clap::Subcommand;
 
@@ -19,9 +25,14 @@ use crate::outcome::Outcome;
 /// What musher shall do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Build(build::BuildArgs),
+    Log(log::LogArgs),
     Daemon(daemon::DaemonArgs),
     Machine(machine::MachineArgs),
+    #[command(hide = true)]
+    ContentHash(content_hash::ContentHashArgs),
     Serve(serve::ServeArgs),
+    Worker(worker::WorkerArgs),
     Setup(setup::SetupArgs),
     Doctor(doctor::DoctorArgs),
     Status(status::StatusArgs),
@@ -32,9 +43,13 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
         match self {
+            Self::Build(args) => args.run(context),
+            Self::Log(args) => args.run(context),
             Self::Daemon(args) => args.run(context),
+            Self::ContentHash(args) => args.run(context),
             Self::Machine(args) => args.run(context),
             Self::Serve(args) => args.run(context),
+            Self::Worker(args) => args.run(context),
             Self::Setup(args) => args.run(context),
             Self::Doctor(args) => args.run(context),
             Self::Status(args) => args.run(context),
@@ -43,8 +58,37 @@ impl Command {
         }
     }
 
+    /// Whether it may open a store on this disk, or many connections, for which
+    /// the usual limit on open files is low.
+    pub(crate) fn has_a_store(&self) -> bool {
+        match self {
+            Self::Build(_) | Self::Daemon(_) | Self::Serve(_) | Self::Store(_) => true,
+            Self::Worker(args) => args.is_worker(),
+            Self::Log(_)
+            | Self::Machine(_)
+            | Self::ContentHash(_)
+            | Self::Setup(_)
+            | Self::Doctor(_)
+            | Self::Status(_)
+            | Self::Reload(_) => false,
+        }
+    }
+
     /// Whether it runs on its own, so that its log is what there is to see.
     pub(crate) fn is_daemon(&self) -> bool {
-        matches!(self, Self::Daemon(_))
+        match self {
+            Self::Daemon(_) => true,
+            Self::Worker(args) => args.is_worker(),
+            Self::Build(_)
+            | Self::Serve(_)
+            | Self::Store(_)
+            | Self::Log(_)
+            | Self::Machine(_)
+            | Self::ContentHash(_)
+            | Self::Setup(_)
+            | Self::Doctor(_)
+            | Self::Status(_)
+            | Self::Reload(_) => false,
+        }
     }
 }

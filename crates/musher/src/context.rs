@@ -27,4 +27,10 @@ impl Context {
     pub(crate) fn config(&self) -> Result<Config, Failure> {
         Ok(Config::load(&self.places.config, &host_system())?)
     }
+
+    /// The same with the machines that a coordinator would build on, even where
+    /// none is named.
+    pub(crate) fn fleet(&self) -> Result<Config, Failure> {
+        Ok(Config::load_fleet(&self.places.config)?)
+    }
 }

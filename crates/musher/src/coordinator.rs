@@ -1,6 +1,9 @@
 //! The coordinator as commands ask it: over its socket, and in little time,
 //! since a person waits.
 
+mod building;
+pub(crate) mod on_demand;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use musher_api::coordinator as api;
 use musher_api::coordinator::coordinator_client::CoordinatorClient;
 use musher_coordinator::DaemonPlaces;
+use musher_store::transport::SocketPath;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -23,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Coordinator {
     socket: PathBuf,
     client: CoordinatorClient<Channel>,
+    /// For what takes as long as it takes.
+    patient: CoordinatorClient<Channel>,
 }
 
 /// Why the coordinator did not do what it was asked.
@@ -43,6 +49,18 @@ pub(crate) enum CoordinatorError {
     /// It answered that it would not.
     #[error("{}", .0.message())]
     Refused(Box<Status>),
+    /// It is not the one that is meant.
+    #[error(
+        "the coordinator on `{}` has the {what} `{}`, not `{}`",
+        .socket.display(), .has.display(), .wanted.display()
+    )]
+    Other {
+        socket: PathBuf,
+        /// What of it differs.
+        what: &'static str,
+        has: PathBuf,
+        wanted: PathBuf,
+    },
 }
 
 impl CoordinatorError {
@@ -51,9 +69,9 @@ impl CoordinatorError {
         matches!(self, Self::NotRunning { .. })
     }
 
-    /// Whether it answered that it would not.
+    /// Whether the user asked for what cannot be.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused(_))
+        matches!(self, Self::Refused(_) | Self::Other { .. })
     }
 
     /// Advice the user can act on, if there is any.
@@ -67,8 +85,18 @@ impl CoordinatorError {
                 .then(|| "ask as the user who runs it, or as root".to_owned()),
             Self::Silent { .. } => Some("its log tells more".to_owned()),
             Self::Refused(_) => None,
+            Self::Other { .. } => Some(
+                "give the options that it was started with, or a directory of sockets of its own \
+                 by `--run`"
+                    .to_owned(),
+            ),
         }
     }
+}
+
+async fn dial(socket: &Path) -> io::Result<UnixStream> {
+    let short = SocketPath::new(socket)?;
+    UnixStream::connect(short.as_path()).await
 }
 
 impl From<CoordinatorError> for Failure {
@@ -83,7 +111,7 @@ impl Coordinator {
     pub(crate) async fn connect(run: &Path) -> Result<Self, CoordinatorError> {
         let socket = DaemonPlaces::control_socket(run);
         // The transport hides the system's words, so they are got here.
-        if let Err(source) = UnixStream::connect(&socket).await {
+        if let Err(source) = dial(&socket).await {
             let nobody = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
             return Err(match nobody.contains(&source.kind()) {
                 true => CoordinatorError::NotRunning { socket, source },
@@ -93,15 +121,17 @@ impl Coordinator {
         let path = socket.clone();
         let connect = service_fn(move |_| {
             let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+            async move { dial(&path).await.map(TokioIo::new) }
         });
         // The name is for the protocol only.
-        let channel = Endpoint::from_static("http://coordinator")
-            .timeout(PATIENCE)
-            .connect_with_connector_lazy(connect);
+        let endpoint = Endpoint::from_static("http://coordinator");
+        let patient = endpoint.connect_with_connector_lazy(connect.clone());
+        let channel = endpoint.timeout(PATIENCE);
+        let channel = channel.connect_with_connector_lazy(connect);
         Ok(Self {
             socket,
             client: CoordinatorClient::new(channel),
+            patient: CoordinatorClient::new(patient),
         })
     }
 
@@ -136,20 +166,24 @@ impl Coordinator {
     }
 
     fn taken<T>(&self, answer: Result<tonic::Response<T>, Status>) -> Result<T, CoordinatorError> {
-        let status = match answer {
-            Ok(answer) => return Ok(answer.into_inner()),
-            Err(status) => Box::new(status),
-        };
+        match answer {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(status) => Err(self.refusal(status)),
+        }
+    }
+
+    fn refusal(&self, status: Status) -> CoordinatorError {
+        let status = Box::new(status);
         let refused = matches!(
             status.code(),
             Code::NotFound | Code::FailedPrecondition | Code::InvalidArgument
         );
-        Err(match refused {
+        match refused {
             true => CoordinatorError::Refused(status),
             false => CoordinatorError::Silent {
                 socket: self.socket.clone(),
                 source: status,
             },
-        })
+        }
     }
 }

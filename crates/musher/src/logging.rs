@@ -10,9 +10,10 @@ use tracing_subscriber::EnvFilter;
 pub(crate) fn start(verbose: bool, daemon: bool) {
     let usual = match (verbose, daemon) {
         (true, _) => {
-            "warn,musher=debug,musher_coordinator=debug,musher_store=debug,musher_serve=debug"
+            "warn,musher=debug,musher_coordinator=debug,musher_store=debug,musher_serve=debug,\
+             musher_worker=debug,musher_sandbox=debug"
         }
-        (false, true) => "warn,musher_coordinator=info",
+        (false, true) => "warn,musher_coordinator=info,musher_worker=info",
         (false, false) => "warn",
     };
     let filter = EnvFilter::try_from_env("MUSHER_LOG").unwrap_or_else(|_| EnvFilter::new(usual));

@@ -18,8 +18,10 @@ use std::panic;
 use std::process::{self, ExitCode};
 
 use clap::Parser as _;
+use musher_store::open_files;
 
 use cli::Cli;
+use commands::{builtin, sandbox_init};
 use context::Context;
 use failure::Failure;
 use outcome::Outcome;
@@ -29,7 +31,12 @@ use ui::Ui;
 const EXIT_BUG: i32 = 4;
 
 fn main() -> ExitCode {
+    sandbox_init::run_if_asked();
+    builtin::run_if_asked();
     let cli = Cli::parse();
+    if cli.command.has_a_store() {
+        open_files::raise();
+    }
     logging::start(cli.global.verbose, cli.command.is_daemon());
     let ui = Ui::new(cli.global.json);
     end_on_panic(ui);

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use musher_coordinator::config::ConfigFile;
+use musher_worker::places::WorkerPlaces;
 
 use crate::cli::GlobalArgs;
 
@@ -20,8 +21,29 @@ pub(crate) struct Places {
     pub(crate) state: PathBuf,
     /// Where Nix keeps its configuration.
     pub(crate) nix_conf_dir: PathBuf,
+    /// Where this user's worker keeps what. Its sockets are with the rest: what
+    /// `XDG_RUNTIME_DIR` says differs from one session of a user to another.
+    pub(crate) worker: WorkerPlaces,
     /// The options by which another process finds the same places.
     pub(crate) options: Vec<String>,
+    /// Whether the command line names the state.
+    state_is_named: bool,
+}
+
+/// What a coordinator has to have where the command line names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Named {
+    Config,
+    State,
+}
+
+impl Named {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "configuration",
+            Self::State => "state",
+        }
+    }
 }
 
 /// Places that cannot be known.
@@ -73,16 +95,34 @@ impl Places {
             let path = path.as_ref()?.to_string_lossy().into_owned();
             Some([option.to_owned(), path])
         });
+        let worker = state.clone().unwrap_or_else(|| usual.state.join("worker"));
         Ok(Self {
             options: options.flatten().collect(),
+            worker: WorkerPlaces {
+                run: run.clone().unwrap_or_else(|| worker.join("run")),
+                state: worker,
+            },
             config: match config {
                 Some(path) => ConfigFile::Given(path),
                 None => ConfigFile::Usual(usual.config.join("musher.toml")),
             },
             run: run.unwrap_or(usual.run),
+            state_is_named: state.is_some(),
             state: state.unwrap_or(usual.state),
             nix_conf_dir: usual.nix_conf_dir,
         })
+    }
+
+    /// What of a coordinator's the command line names, and where it is.
+    pub(crate) fn named(&self) -> Vec<(Named, &Path)> {
+        let config = match &self.config {
+            ConfigFile::Given(path) => Some((Named::Config, path.as_path())),
+            ConfigFile::Usual(_) => None,
+        };
+        let state = self
+            .state_is_named
+            .then_some((Named::State, self.state.as_path()));
+        config.into_iter().chain(state).collect()
     }
 }
 
@@ -161,6 +201,8 @@ mod tests {
         assert_eq!(places.run, Path::new("/run/musher"));
         assert_eq!(places.state, Path::new("/var/lib/musher"));
         assert_eq!(places.nix_conf_dir, Path::new("/etc/nix"));
+        assert_eq!(places.worker.state, Path::new("/var/lib/musher/worker"));
+        assert_eq!(places.worker.run, Path::new("/var/lib/musher/worker/run"));
         assert!(places.options.is_empty());
     }
 
@@ -190,5 +232,6 @@ mod tests {
         let places = Places::with(&args, usual).expect("places");
         assert_eq!(places.config, ConfigFile::Given("/x/c.toml".into()));
         assert_eq!(places.options, ["--config", "/x/c.toml", "--run", "/x/run"]);
+        assert_eq!(places.worker.run, Path::new("/x/run"));
     }
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use clap::Args;
 use futures_util::future::join_all;
-use musher_store::ssh::{ControlDir, ControlDirError, Link, SshError, SshOptions};
+use musher_coordinator::config::{Driven, Settings};
+use musher_coordinator::worker::{LocalWorker, Way};
+use musher_store::ssh::{ControlDir, ControlDirError, Link, SshError, SshOptions, SshTarget};
 use musher_store::transport::PeerEnd;
 use musher_store::url::{SshProtocol, SshStore, StoreUrl, UrlError};
 use musher_store::{
@@ -34,6 +36,8 @@ pub(crate) struct ConnectArgs {
 pub(crate) struct Remotes {
     ssh: SshOptions,
     links: RefCell<Vec<Link>>,
+    /// Workers that are children of ours, each with a store that goes with it.
+    children: RefCell<Vec<(Arc<Way>, TempDir)>>,
     /// Where the control sockets are, if that is not kept. Dropped last.
     _dir: Option<TempDir>,
 }
@@ -44,6 +48,8 @@ enum RemotesError {
     Control { source: ControlDirError },
     #[error("cannot make a directory for ssh's sockets")]
     Temporary { source: std::io::Error },
+    #[error("cannot prepare a worker on this host")]
+    Local { source: std::io::Error },
     #[error("cannot use `NIX_SSHOPTS`")]
     SshOpts { source: SshError },
     #[error("cannot understand the store `{url}`")]
@@ -72,6 +78,17 @@ pub(crate) fn with_remotes<T>(
     work: impl AsyncFnOnce(&Remotes) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let settings = context.config()?.settings;
+    with_remotes_to_the_end(&settings, connect, async |remotes| {
+        until_signal(work(remotes)).await
+    })
+}
+
+/// The same, with signals the affair of `work`.
+pub(crate) fn with_remotes_to_the_end<T>(
+    settings: &Settings,
+    connect: &ConnectArgs,
+    work: impl AsyncFnOnce(&Remotes) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let timeout = connect.connect_timeout.map(Duration::from_secs);
     block_on(async {
         let remotes = Remotes::open(
@@ -79,7 +96,7 @@ pub(crate) fn with_remotes<T>(
             settings.keepalive_interval,
         )
         .await?;
-        let result = until_signal(work(&remotes)).await;
+        let result = work(&remotes).await;
         remotes.close().await;
         result
     })
@@ -156,8 +173,34 @@ impl Remotes {
         Ok(Self {
             ssh,
             links: RefCell::default(),
+            children: RefCell::default(),
             _dir: dir,
         })
+    }
+
+    /// The way to a worker of ours. One on this host has a store that is made
+    /// for this process: the coordinator's own worker has its store to itself.
+    pub(crate) fn worker(&self, driven: Driven<'_>) -> Result<Arc<Way>, Failure> {
+        match driven {
+            Driven::Nix(store) | Driven::SshWorker(store) => {
+                let way = Way::ssh(store, &self.ssh);
+                if let Some(link) = way.link() {
+                    self.links.borrow_mut().push(link.clone());
+                }
+                Ok(Arc::new(way))
+            }
+            Driven::ExecWorker(words) => Ok(Arc::new(Way::Exec(words.to_vec()))),
+            Driven::LocalWorker => {
+                let failed = |source| Failure::environment(RemotesError::Local { source });
+                let dir = tempfile::Builder::new().prefix("musher-").tempdir();
+                let dir = dir.map_err(failed)?;
+                let program = env::current_exe().map_err(failed)?;
+                let (state, run) = (dir.path().join("state"), dir.path().join("run"));
+                let way = Arc::new(Way::Local(LocalWorker::new(program, state, run)));
+                self.children.borrow_mut().push((way.clone(), dir));
+                Ok(way)
+            }
+        }
     }
 
     /// How long connecting may take.
@@ -187,7 +230,21 @@ impl Remotes {
         Ok(parts)
     }
 
+    /// How ssh is used.
+    pub(crate) fn ssh_options(&self) -> &SshOptions {
+        &self.ssh
+    }
+
+    /// The connections to a host. Nothing is connected yet.
+    pub(crate) fn link(&self, target: SshTarget, options: SshOptions) -> Link {
+        let link = Link::new(target, options);
+        self.links.borrow_mut().push(link.clone());
+        link
+    }
+
     async fn close(self) {
+        let children = self.children.take();
+        join_all(children.iter().map(|(way, _)| way.close())).await;
         let links = self.links.take();
         join_all(links.iter().map(Link::close)).await;
     }

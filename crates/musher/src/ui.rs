@@ -1,12 +1,17 @@
 //! The one place that prints: data on standard output, everything else on
 //! standard error, colours only on a terminal and never the only sign.
 
+mod builds;
 mod diff;
+mod failed_build;
 mod fields;
+mod live;
 mod plain;
 mod progress;
 pub(crate) mod quantity;
+mod question;
 mod table;
+mod width;
 
 use std::env;
 use std::io::{self, IsTerminal, Write as _};
@@ -15,8 +20,10 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
+pub(crate) use builds::{Builds, FailedBuild, Line};
 pub(crate) use fields::Fields;
-pub(crate) use plain::plain;
+pub(crate) use live::Live;
+pub(crate) use plain::{plain, plain_line};
 pub(crate) use progress::Progress;
 pub(crate) use table::Table;
 
@@ -74,6 +81,31 @@ impl Ui {
     /// Shows how work goes on, from now until it is dropped.
     pub(crate) fn progress(&self) -> Progress {
         Progress::new()
+    }
+
+    /// Prints bytes as they are on standard output.
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)
+            .and_then(|()| out.flush())
+            .map_err(Failure::output)
+    }
+
+    /// Prints a value as JSON in one line on standard output.
+    pub(crate) fn json_line(&self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(value).map_err(|e| Failure::output(e.into()))?;
+        self.text(&format!("{text}\n"))
+    }
+
+    /// Shows how many things go on side by side, from now until it is dropped.
+    pub(crate) fn live(&self) -> Live {
+        // Data on the same terminal would come between them.
+        Live::new(!(self.json && io::stdout().is_terminal()))
+    }
+
+    /// Says how a build failed; `log_told` if its log was printed already.
+    pub(crate) fn failed_build(&self, failed: &FailedBuild<'_>, log_told: bool) {
+        self.say(&failed_build::story(failed, log_told, self.colour_err));
     }
 
     /// Says something by the way.

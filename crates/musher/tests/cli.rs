@@ -2,8 +2,10 @@
 //! messages out.
 
 mod cli {
+    mod build;
     mod coordinator;
     mod doctor;
+    mod examples;
     mod help;
     mod machine;
     mod setup;

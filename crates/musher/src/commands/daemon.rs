@@ -1,13 +1,17 @@
 //! `musher daemon`
 
 use std::env;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::time::Duration;
 
 use clap::Args;
 use musher_coordinator::setup::Entrance;
-use musher_coordinator::{DaemonError, DaemonPlaces};
+use musher_coordinator::{DaemonError, DaemonPlaces, Lifetime};
 use tokio::runtime;
 
 use crate::context::Context;
+use crate::coordinator::on_demand::READY;
 use crate::failure::Failure;
 use crate::outcome::Outcome;
 
@@ -15,12 +19,19 @@ use crate::outcome::Outcome;
 ///
 /// Stops cleanly on SIGTERM and SIGINT; reads its configuration again on SIGHUP.
 #[derive(Debug, Args)]
-pub(crate) struct DaemonArgs {}
+pub(crate) struct DaemonArgs {
+    /// Leave the terminal, say `ready` once it listens, and end when nobody needs it any more
+    #[arg(long, hide = true)]
+    on_demand: bool,
+    /// How long to wait for another client once the last one left
+    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 30)]
+    linger: u64,
+}
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start the runtime")]
 struct NoRuntime {
-    source: std::io::Error,
+    source: io::Error,
 }
 
 impl DaemonArgs {
@@ -30,8 +41,32 @@ impl DaemonArgs {
             .enable_all()
             .build()
             .map_err(|source| Failure::environment(NoRuntime { source }))?;
-        runtime.block_on(musher_coordinator::run(places(context)))?;
+        let lifetime = match self.on_demand {
+            true => Lifetime::OnDemand(Duration::from_secs(self.linger)),
+            false => Lifetime::UntilStopped,
+        };
+        if self.on_demand {
+            // Ctrl-C is for who started it. Where it leads a session already
+            // there is nothing to leave.
+            let _ = rustix::process::setsid();
+        }
+        let ready = || {
+            if self.on_demand {
+                say_ready();
+            }
+        };
+        runtime.block_on(musher_coordinator::run(places(context), lifetime, ready))?;
         Ok(Outcome::Done)
+    }
+}
+
+/// Tells whoever started it that it listens, and lets go of the pipe.
+fn say_ready() {
+    // It may be gone; there are others.
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(READY.as_bytes()).and_then(|()| out.flush());
+    if let Ok(null) = File::open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(null);
     }
 }
 

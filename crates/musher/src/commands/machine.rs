@@ -1,12 +1,18 @@
 //! `musher machine …`
 
+mod add;
+mod configuration;
 mod drain;
 mod import;
 mod list;
 mod lookup;
 mod record;
+mod reload;
+mod remove;
 mod show;
+mod story;
 mod test;
+mod visit;
 
 use clap::{Args, Subcommand};
 
@@ -23,6 +29,8 @@ pub(crate) struct MachineArgs {
 
 #[derive(Debug, Subcommand)]
 enum MachineCommand {
+    Add(Box<add::AddArgs>),
+    Remove(remove::RemoveArgs),
     List(list::ListArgs),
     Show(show::ShowArgs),
     Test(test::TestArgs),
@@ -34,6 +42,8 @@ enum MachineCommand {
 impl MachineArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
         match self.command {
+            MachineCommand::Add(args) => args.run(context),
+            MachineCommand::Remove(args) => args.run(context),
             MachineCommand::List(args) => args.run(context),
             MachineCommand::Show(args) => args.run(context),
             MachineCommand::Test(args) => args.run(context),

@@ -5,14 +5,18 @@ use std::env;
 use clap::Args;
 use musher_coordinator::DaemonPlaces;
 use musher_protocol::worker::Trust;
-use musher_serve::{Input, Output, Protocol, ServeError, SessionConfig, served_protocol};
-use musher_store::{OpenError, open_here};
+use musher_serve::{
+    Input, Output, Protocol, ServeError, SessionConfig, StartCoordinator, served_protocol,
+};
+use musher_store::{OpenError, open_here, own_home, own_store};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::context::Context;
+use crate::coordinator::Coordinator;
 use crate::failure::Failure;
 use crate::outcome::Outcome;
+use crate::places::Places;
 
 /// Serve one Nix client on standard input and output
 ///
@@ -24,6 +28,16 @@ pub(crate) struct ServeArgs {
     /// Speak over standard input and output; there is no other way
     #[arg(long)]
     stdio: bool,
+    /// Speak the serve protocol instead, as `nix-store --serve --write` does
+    #[arg(long, hide = true, requires = "write")]
+    serve: bool,
+    /// Take what the client sends; it is always taken
+    #[arg(long, hide = true, requires = "serve")]
+    write: bool,
+    /// Trust the client of a forced command as Nix trusts its `trusted-users`: it may add what nobody
+    /// has signed, and have anything built
+    #[arg(long)]
+    trusted: bool,
     /// The capability class that the client counts this build for
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
@@ -47,6 +61,7 @@ impl ServeArgs {
                 let help = error.help();
                 Failure::user(error).help(help)
             })?,
+            None if self.serve && self.write => Protocol::Serve,
             None if self.stdio => Protocol::Worker,
             None => {
                 let help = "it is for Nix to start; `musher setup` makes Nix do so".to_owned();
@@ -55,11 +70,21 @@ impl ServeArgs {
         };
         tracing::debug!(class = self.class, ?protocol, "session begins");
         let settings = context.config()?.settings;
+        let own_home = own_home(&settings.home_store, &context.places.state)?;
+        let timeout = settings.connect_timeout;
         let config = SessionConfig {
             control_socket: DaemonPlaces::control_socket(&context.places.run),
-            home: open_here(&settings.home_store, settings.connect_timeout)?,
+            start_coordinator: own_home.is_some().then(|| starter(&context.places)),
+            own_home: own_home.is_some(),
+            home: match own_home {
+                Some(options) => own_store(options, settings.trusted_public_keys.into(), timeout),
+                None => open_here(&settings.home_store, timeout)?,
+            },
             // A key alone makes nobody trusted.
-            trust: forced.is_some().then_some(Trust::NotTrusted),
+            trust: forced.is_some().then_some(match self.trusted {
+                true => Trust::Trusted,
+                false => Trust::NotTrusted,
+            }),
             remote: env::var_os("SSH_CONNECTION").is_some(),
         };
         let io = |source| Failure::environment(NoSession { source });
@@ -83,6 +108,21 @@ impl ServeArgs {
         runtime.shutdown_background();
         served.map(|()| Outcome::Done)
     }
+}
+
+/// Where no Nix is installed nobody needs a coordinator before something is to
+/// be built.
+fn starter(places: &Places) -> StartCoordinator {
+    let places = places.clone();
+    Box::new(move || {
+        let places = places.clone();
+        Box::pin(async move {
+            let started = Coordinator::connect_or_start(&places).await;
+            started
+                .map(drop)
+                .map_err(|failure| failure.texts().join(": "))
+        })
+    })
 }
 
 impl From<ServeError> for Failure {

@@ -46,6 +46,9 @@ fn text(record: &StatusRecord, now: u64) -> String {
         record.pid,
         since(record.started)
     )];
+    if let (Some(config), Some(state)) = (&record.config, &record.state) {
+        parts[0] += &format!("configuration `{config}`, state `{state}`\n");
+    }
 
     let mut machines = Table::new(&[
         "MACHINE", "STATE", "SLOTS", "NIX", "PROTOCOL", "TRUST", "REASON",
@@ -147,6 +150,8 @@ mod tests {
                 },
             ],
             started: 400,
+            config: "/etc/musher/musher.toml".to_owned(),
+            state: "/var/lib/musher".to_owned(),
             version: "0.1.0".to_owned(),
             pid: 7,
             finished: vec![api::FinishedBuild {
@@ -160,6 +165,7 @@ mod tests {
         };
         expect![[r#"
             coordinator 0.1.0, process 7, for 10 min
+            configuration `/etc/musher/musher.toml`, state `/var/lib/musher`
 
             MACHINE  STATE      SLOTS  NIX     PROTOCOL     TRUST    REASON
             b1       available  1/4    2.34.8  worker 1.38  trusted  -

@@ -1,10 +1,14 @@
 //! `musher store …`
 
-mod copy;
+mod add;
+pub(super) mod copy;
+mod gc;
 mod info;
+mod on_disk;
 mod path_info;
 mod paths;
 mod ping;
+mod verify;
 
 use clap::{Args, Subcommand};
 
@@ -13,7 +17,7 @@ use crate::failure::Failure;
 use crate::outcome::Outcome;
 use crate::remotes::ConnectArgs;
 
-/// Ask Nix stores, near and far, and copy between them
+/// Ask Nix stores, near and far, copy between them, and look after our own
 #[derive(Debug, Args)]
 pub(crate) struct StoreArgs {
     #[command(subcommand)]
@@ -26,6 +30,9 @@ enum StoreCommand {
     Info(info::InfoArgs),
     PathInfo(path_info::PathInfoArgs),
     Copy(copy::CopyArgs),
+    Add(add::AddArgs),
+    Verify(verify::VerifyArgs),
+    Gc(gc::GcArgs),
 }
 
 /// Which store is meant.
@@ -45,6 +52,9 @@ impl StoreArgs {
             StoreCommand::Info(args) => args.run(context),
             StoreCommand::PathInfo(args) => args.run(context),
             StoreCommand::Copy(args) => args.run(context),
+            StoreCommand::Add(args) => args.run(context),
+            StoreCommand::Verify(args) => args.run(context),
+            StoreCommand::Gc(args) => args.run(context),
         }
     }
 }

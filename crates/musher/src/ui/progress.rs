@@ -4,6 +4,9 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use super::plain_line;
+use super::width::cut;
+
 /// How often the line on a terminal changes at most.
 const PACE: Duration = Duration::from_millis(100);
 
@@ -36,7 +39,9 @@ impl Progress {
         let is_due = self.drawn.is_none_or(|drawn| drawn.elapsed() >= PACE);
         if self.on_terminal && is_due {
             self.drawn = Some(Instant::now());
-            write(&format!("\r\x1b[K{}", cut(&line(), columns())));
+            // One column is for the cursor.
+            let room = columns().saturating_sub(1);
+            write(&format!("\r\x1b[K{}", cut(&plain_line(&line()), room)));
         }
     }
 }
@@ -61,22 +66,5 @@ fn columns() -> usize {
     match rustix::termios::tcgetwinsize(io::stderr()) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
         Ok(_) | Err(_) => 80,
-    }
-}
-
-/// A line that would wrap could not be replaced.
-fn cut(line: &str, columns: usize) -> String {
-    line.chars().take(columns.saturating_sub(1)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_leaves_room_for_the_cursor() {
-        assert_eq!(cut("äbc", 10), "äbc");
-        assert_eq!(cut("äbc", 3), "äb");
-        assert_eq!(cut("äbc", 0), "");
     }
 }

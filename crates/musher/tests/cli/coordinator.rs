@@ -22,8 +22,13 @@ struct Daemon(Child);
 impl Daemon {
     /// Starts one in `place`, and waits until it has tried its machines.
     fn start(place: &Place) -> Self {
+        Self::start_in(place, "run")
+    }
+
+    /// The same with another directory of sockets.
+    fn start_in(place: &Place, run: &str) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_musher"))
-            .args(words(place, "daemon"))
+            .args(words_in(place, run, "daemon"))
             .env_clear()
             .env("HOME", place.path())
             .env("NIX_CONF_DIR", place.path())
@@ -34,7 +39,10 @@ impl Daemon {
             .spawn();
         let daemon = Self(child.expect("musher starts"));
         let started = Instant::now();
-        while status(place).matches("\"away\"").count() < 2 {
+        let tried = |status: &str| {
+            status.matches("\"away\"").count() == 2 && !status.contains("not connected yet")
+        };
+        while !tried(&status(place, run)) {
             assert!(started.elapsed() < Duration::from_secs(20));
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -51,14 +59,53 @@ impl Drop for Daemon {
 
 /// A command line with all places inside of `place`.
 fn words(place: &Place, command: &str) -> Vec<String> {
+    words_in(place, "run", command)
+}
+
+fn words_in(place: &Place, run: &str, command: &str) -> Vec<String> {
     let dir = place.path().display();
-    let places = format!("--config {dir}/musher.toml --run {dir}/run --state {dir}/state");
+    let places = format!("--config {dir}/musher.toml --run {dir}/{run} --state {dir}/state");
     let words = format!("{places} {command}");
     words.split_whitespace().map(str::to_owned).collect()
 }
 
-fn status(place: &Place) -> String {
-    run(&words(place, "status --json"), place.path())
+fn status(place: &Place, sockets: &str) -> String {
+    run(&words_in(place, sockets, "status --json"), place.path())
+}
+
+#[test]
+fn another_coordinator_than_the_one_meant_is_not_asked_to_build() {
+    let place = Place::with(&[("musher.toml", CONFIG)]);
+    let _daemon = Daemon::start(&place);
+    place.check(
+        "build /nix/store/x.drv --run DIR/run --state DIR/other",
+        &expect![[r#"
+        exit 2
+        --- messages
+        error: the coordinator on `DIR/run/control.sock` has the state `DIR/state`, not `DIR/other`
+        help:  give the options that it was started with, or a directory of sockets of its own by `--run`
+    "#]],
+    );
+    // By another name it is the same.
+    std::os::unix::fs::symlink(place.path().join("state"), place.path().join("link"))
+        .expect("linked");
+    let log = run(
+        &words(&place, "log /x")
+            .iter()
+            .map(|word| word.replace("/state", "/link"))
+            .collect::<Vec<_>>(),
+        place.path(),
+    );
+    assert!(log.contains("`/x` is not in the home store"), "{log}");
+}
+
+#[test]
+fn sockets_may_lie_deeper_than_their_addresses_reach() {
+    let place = Place::with(&[("musher.toml", CONFIG)]);
+    let deep = "deep/".repeat(30);
+    let _daemon = Daemon::start_in(&place, &deep);
+    let list = run(&words_in(&place, &deep, "machine list"), place.path());
+    assert!(list.contains("`a` is away: "), "{list}");
 }
 
 #[test]

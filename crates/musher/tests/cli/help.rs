@@ -25,14 +25,17 @@ fn help_lists_commands_options_and_exit_codes() {
             Usage: musher [OPTIONS] <COMMAND>
 
             Commands:
+              build    Build derivations on the machines, and bring their outputs home
+              log      Print the log of a derivation's newest build, or follow it while it runs
               daemon   Run the coordinator: it decides where builds run, and keeps the machines connected
               machine  Show and change the machines that build
               serve    Serve one Nix client on standard input and output
+              worker   Build what a coordinator orders, in a store of this user's own
               setup    Make stock Nix on this host build through musher
               doctor   Find out what is wrong, or why a derivation would not be built
               status   Show the machines, and the builds that run, wait and ended lately
               reload   Have the coordinator read its configuration again, and show what changed
-              store    Ask Nix stores, near and far, and copy between them
+              store    Ask Nix stores, near and far, copy between them, and look after our own
               help     Print this message or the help of the given subcommand(s)
 
             Options:
@@ -80,6 +83,8 @@ fn every_command_has_help() {
             Usage: musher machine [OPTIONS] <COMMAND>
 
             Commands:
+              add     Make any Linux host with sshd a machine that builds; nothing need be installed there
+              remove  Take a machine out of musher.toml, and everything of musher's off it
               list    List the machines of the configuration, and how they are if the coordinator runs
               show    Show everything that is configured for one machine
               test    Try machines out: connect, copy a path there and back, and build a little
@@ -190,7 +195,7 @@ fn commands_about_stores_and_machines_have_help() {
         "store --help",
         &expect![[r#"
         exit 0
-        Ask Nix stores, near and far, and copy between them
+        Ask Nix stores, near and far, copy between them, and look after our own
 
         Usage: musher store [OPTIONS] <COMMAND>
 
@@ -199,6 +204,9 @@ fn commands_about_stores_and_machines_have_help() {
           info       Show what a store's URL means, and what the store says of itself
           path-info  Show what a store knows of paths
           copy       Copy paths, with all they refer to, from one store to another
+          add        Add files and directories to a store
+          verify     Compare what a store on this disk should hold with what it holds
+          gc         Delete paths from a store on this disk that nothing needs
           help       Print this message or the help of the given subcommand(s)
 
         Options:
@@ -303,7 +311,7 @@ fn commands_about_stores_and_machines_have_help() {
 
             Options:
                   --all
-                      Every machine of the configuration
+                      Every machine of the fleet
 
                   --timeout <SECONDS>
                       How long each step may take [default: 60]
@@ -436,6 +444,131 @@ fn a_wrong_command_line_is_the_users_mistake() {
         Usage: musher machine [OPTIONS] <COMMAND>
 
         For more information, try '--help'.
+    "#]],
+    );
+}
+
+#[test]
+fn commands_that_change_the_machines_have_help() {
+    check(
+        "machine add --help",
+        &expect![[r#"
+        exit 0
+        Make any Linux host with sshd a machine that builds; nothing need be installed there
+
+        Logs in with your own ssh, which may ask for a password, looks at the host, and puts there: a key
+        that may start the worker and do nothing else, this very program, and later the worker's store, all
+        below your home directory. Then it builds a little for a test, and adds the machine to musher.toml.
+        Every step is told. If one fails, what was put there is taken away again; if all is there already,
+        nothing changes.
+
+        Usage: musher machine add [OPTIONS] <USER@HOST[:PORT]>
+
+        Arguments:
+          <USER@HOST[:PORT]>
+                  The host: `[USER@]HOST[:PORT]`, as your ssh knows it
+
+        Options:
+              --name <NAME>
+                  What to call the machine [default: the host's name]
+
+              --ssh-key <FILE>
+                  The key to log in with from now on [default: one made for this machine]
+
+          -y, --yes
+                  Ask nothing, and accept a host key that is not known yet
+
+              --host-key <FINGERPRINT>
+                  The fingerprint of the host's key, `SHA256:…`; another is refused
+
+              --max-jobs <NUMBER>
+                  How many builds to run at once [default: by processors and memory]
+
+              --system <SYSTEM>
+                  A system to build for, several times for several [default: those it runs]
+
+              --feature <FEATURE>
+                  A system feature to offer, several times for several [default: those it has]
+
+              --dir <DIR>
+                  Keep everything of musher's there in the directory `musher` below this one
+
+              --binary <FILE>
+                  The program to put there, for an architecture other than this host's
+
+              --no-sandbox
+                  Add it even where builds cannot be sandboxed, and sandbox none
+
+              --dry-run
+                  Only look, and print the table that would be added to musher.toml
+
+              --connect-timeout <SECONDS>
+                  How long connecting may take [default: the configuration's `connect-timeout`]
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+        Global options:
+              --config <FILE>
+                  The configuration; machines in Nix's format are read from the file `machines` beside it
+
+              --run <DIR>
+                  The directory of sockets
+
+              --state <DIR>
+                  The directory of what is kept
+
+              --json
+                  Print data as JSON
+
+          -v, --verbose
+                  Print what is going on inside; MUSHER_LOG chooses more finely
+    "#]],
+    );
+    check(
+        "machine remove --help",
+        &expect![[r#"
+        exit 0
+        Take a machine out of musher.toml, and everything of musher's off it
+
+        Logs in with your own ssh, which may ask for a password, and removes there what `machine add` put
+        there: the key's line in authorized_keys, the programs, and the worker with its store. If another
+        coordinator uses them too, only the key's line goes.
+
+        Usage: musher machine remove [OPTIONS] <NAME>
+
+        Arguments:
+          <NAME>
+                  The machine
+
+        Options:
+          -y, --yes
+                  Ask nothing
+
+              --force
+                  Take it out of musher.toml even if the host cannot be reached
+
+              --connect-timeout <SECONDS>
+                  How long connecting may take [default: the configuration's `connect-timeout`]
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+        Global options:
+              --config <FILE>
+                  The configuration; machines in Nix's format are read from the file `machines` beside it
+
+              --run <DIR>
+                  The directory of sockets
+
+              --state <DIR>
+                  The directory of what is kept
+
+              --json
+                  Print data as JSON
+
+          -v, --verbose
+                  Print what is going on inside; MUSHER_LOG chooses more finely
     "#]],
     );
 }

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::support::Place;
+use super::support::{Place, run};
 
 const TWO: &str = r#"
 [[machine]]
@@ -30,10 +30,10 @@ fn list_shows_both_files() {
         bigbox  ssh-ng://build@bigbox:2222  nix     i686-linux,x86_64-linux  8     2.5    big-parallel!,kvm
         later   ssh://later                 musher  aarch64-linux            1     1      -
         old     ssh://old                   nix     s390x-linux              2     1      -
-        --- messages
-        note:  machine `later` is of kind `musher`, which this release cannot drive yet; set `kind = "nix"` if the host has stock Nix
     "#]]);
-    place.check("machine list --json --run DIR/run", &expect![[r#"
+    place.check(
+        "machine list --json --run DIR/run",
+        &expect![[r#"
         exit 0
         [
           {
@@ -68,7 +68,7 @@ fn list_shows_both_files() {
             "supported-features": [],
             "mandatory-features": [],
             "defined-at": "DIR/musher.toml:12:1",
-            "not-drivable": "machine `later` is of kind `musher`, which this release cannot drive yet",
+            "not-drivable": null,
             "live": null
           },
           {
@@ -87,25 +87,39 @@ fn list_shows_both_files() {
             "live": null
           }
         ]
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
-fn without_machines_the_list_says_so() {
+fn without_machines_the_default_fleet_is_shown() {
     let place = Place::with(&[("musher.toml", "")]);
-    place.check(
-        "machine list --run DIR/run",
-        &expect![[r#"
-        exit 0
-        --- messages
-        note:  no machine is defined in `DIR/musher.toml`
-    "#]],
+    let run = |words: &str| {
+        let dir = place.path().display();
+        let words = format!("--config {dir}/musher.toml --run {dir}/run machine {words}");
+        let args: Vec<_> = words.split_whitespace().map(str::to_owned).collect();
+        run(&args, place.path()).replace(&dir.to_string(), "DIR")
+    };
+    let note = "note:  no machine is defined in `DIR/musher.toml`: this is the default fleet\n";
+    // How many jobs and which features is for this host to say.
+    let list = run("list");
+    assert!(list.contains("\nlocal-1  local    musher  "), "{list}");
+    assert!(list.contains("\nlocal-2  local    musher  "), "{list}");
+    assert!(list.ends_with(note), "{list}");
+    let json = run("list --json");
+    assert_eq!(json.matches("\"defined-at\": null").count(), 2, "{json}");
+    let shown = run("show local-2");
+    assert!(
+        shown.contains("nowhere, it is of the default fleet\n"),
+        "{shown}"
     );
     place.check(
-        "--json machine list",
+        "machine show b1",
         &expect![[r#"
-        exit 0
-        []
+        exit 2
+        --- messages
+        error: no machine is called `b1`
+        help:  there are: local-1, local-2
     "#]],
     );
 }
@@ -155,22 +169,22 @@ fn show_tells_about_one() {
     place.check(
         "machine show later --json",
         &expect![[r#"
-        exit 0
-        {
-          "name": "later",
-          "connect": "ssh://later",
-          "kind": "musher",
-          "systems": [
-            "aarch64-linux"
-          ],
-          "max-jobs": 1,
-          "speed-factor": 1.0,
-          "supported-features": [],
-          "mandatory-features": [],
-          "defined-at": "DIR/musher.toml:12:1",
-          "not-drivable": "machine `later` is of kind `musher`, which this release cannot drive yet"
-        }
-    "#]],
+            exit 0
+            {
+              "name": "later",
+              "connect": "ssh://later",
+              "kind": "musher",
+              "systems": [
+                "aarch64-linux"
+              ],
+              "max-jobs": 1,
+              "speed-factor": 1.0,
+              "supported-features": [],
+              "mandatory-features": [],
+              "defined-at": "DIR/musher.toml:12:1",
+              "not-drivable": null
+            }
+        "#]],
     );
     place.check(
         "machine show bigbux",
@@ -323,4 +337,82 @@ fn what_cannot_be_imported_is_refused() {
         error: DIR/bad:1:7: column 4 (maxJobs) cannot be `x`: expected a whole number
     "#]],
     );
+}
+
+#[test]
+fn what_cannot_be_added_is_refused_before_anyone_is_asked() {
+    let place = Place::with(&[("musher.toml", TWO)]);
+    place.check("machine add localhost", &expect![[r#"
+        exit 2
+        --- messages
+        error: `localhost` is this host, and is not reached by ssh
+        help:  this host builds by a `[[machine]]` with `connect = "local"`; to go through its sshd all the same, name it `127.0.0.1`
+    "#]]);
+    place.check(
+        "machine add you@big;box",
+        &expect![[r#"
+        exit 2
+        --- messages
+        error: cannot understand `you@big;box` as a machine
+        cause: `big;box` is not a host name
+        help:  it is `[USER@]HOST[:PORT]`, as in `you@bigbox:2222`
+    "#]],
+    );
+    place.check("machine add box --name a/b", &expect![[r#"
+        exit 2
+        --- messages
+        error: invalid value 'a/b' for '--name <NAME>': a name has letters, digits, `.`, `_`, `-` and `:`
+
+        For more information, try '--help'.
+    "#]]);
+    place.check(
+        "machine add box:99999",
+        &expect![[r#"
+        exit 2
+        --- messages
+        error: cannot understand `box:99999` as a machine
+        cause: `99999` is not a port
+        help:  it is `[USER@]HOST[:PORT]`, as in `you@bigbox:2222`
+    "#]],
+    );
+}
+
+#[test]
+fn only_known_machines_of_musher_toml_are_removed() {
+    let place = Place::with(&[("musher.toml", TWO), ("machines", "old s390x-linux - 2")]);
+    place.check(
+        "machine remove nobody",
+        &expect![[r#"
+        exit 2
+        --- messages
+        error: no machine is called `nobody`
+        help:  there are: bigbox, later, old
+    "#]],
+    );
+    place.check(
+        "machine remove old",
+        &expect![[r#"
+        exit 2
+        --- messages
+        error: machine `old` stands in `DIR/machines`, which is not musher's to change
+        help:  take its line out by hand
+    "#]],
+    );
+    // Stock Nix: nothing of ours is there, and nobody is asked.
+    place.check(
+        "machine remove bigbox --run DIR/run",
+        &expect![[r#"
+        exit 0
+        configuration    ok       `bigbox` taken out of `DIR/musher.toml`
+        coordinator      ok       no coordinator runs; `musher daemon` will read it
+    "#]],
+    );
+    expect![[r#"
+
+        [[machine]]
+        name = "later"
+        connect = "ssh://later"
+        systems = ["aarch64-linux"]
+    "#]]
+    .assert_eq(&place.read("musher.toml"));
 }

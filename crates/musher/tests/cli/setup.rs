@@ -20,13 +20,12 @@ fn setup_prints_what_to_write() {
         # Machines by what they can build. Written by musher, also when machines
         # come and go: changes made here are lost.
         ssh-ng://localhost?remote-program=/usr/bin/musher%20serve%20--config%20DIR/musher.toml%20--class%20x86_64-linux x86_64-linux - 68 1 - - -
+        ssh-ng://localhost?remote-program=/usr/bin/musher%20serve%20--config%20DIR/musher.toml%20--class%20x86_64-linux-1b89ed46 x86_64-linux - 65 1 ca-derivations - -
 
         # DIR/nix.conf
         builders = @DIR/musher-builders
         builders-use-substitutes = true
         max-jobs = 0
-        --- messages
-        note:  machine `b` is of kind `musher`, which this release cannot drive yet; set `kind = "nix"` if the host has stock Nix
     "#]]);
     place.check(
         "setup --program /usr/bin/musher --run DIR/run --nix-conf DIR/nix.conf --json",
@@ -35,8 +34,8 @@ fn setup_prints_what_to_write() {
             {
               "builders-file": {
                 "path": "DIR/musher-builders",
-                "text": "# Machines by what they can build. Written by musher, also when machines\n# come and go: changes made here are lost.\nssh-ng://localhost?remote-program=/usr/bin/musher%20serve%20--config%20DIR/musher.toml%20--run%20DIR/run%20--class%20x86_64-linux x86_64-linux - 68 1 - - -\n",
-                "diff": "--- /dev/null\n+++ DIR/musher-builders\n@@ -0,0 +1,3 @@\n+# Machines by what they can build. Written by musher, also when machines\n+# come and go: changes made here are lost.\n+ssh-ng://localhost?remote-program=/usr/bin/musher%20serve%20--config%20DIR/musher.toml%20--run%20DIR/run%20--class%20x86_64-linux x86_64-linux - 68 1 - - -\n"
+                "text": "# Machines by what they can build. Written by musher, also when machines\n# come and go: changes made here are lost.\nssh-ng://localhost?remote-program=/usr/bin/musher%20serve%20--config%20DIR/musher.toml%20--run%20DIR/run%20--class%20x86_64-linux x86_64-linux - 68 1 - - -\nssh-ng://localhost?remote-program=/usr/bin/musher%20serve%20--config%20DIR/musher.toml%20--run%20DIR/run%20--class%20x86_64-linux-1b89ed46 x86_64-linux - 65 1 ca-derivations - -\n",
+                "diff": "--- /dev/null\n+++ DIR/musher-builders\n@@ -0,0 +1,4 @@\n+# Machines by what they can build. Written by musher, also when machines\n+# come and go: changes made here are lost.\n+ssh-ng://localhost?remote-program=/usr/bin/musher%20serve%20--config%20DIR/musher.toml%20--run%20DIR/run%20--class%20x86_64-linux x86_64-linux - 68 1 - - -\n+ssh-ng://localhost?remote-program=/usr/bin/musher%20serve%20--config%20DIR/musher.toml%20--run%20DIR/run%20--class%20x86_64-linux-1b89ed46 x86_64-linux - 65 1 ca-derivations - -\n"
               },
               "nix-conf": {
                 "path": "DIR/nix.conf",
@@ -48,9 +47,7 @@ fn setup_prints_what_to_write() {
                 "builders-use-substitutes = true",
                 "max-jobs = 0"
               ],
-              "notes": [
-                "machine `b` is of kind `musher`, which this release cannot drive yet; set `kind = \"nix\"` if the host has stock Nix"
-              ],
+              "notes": [],
               "written": []
             }
         "##]],
@@ -71,10 +68,11 @@ fn setup_writes_after_showing_the_difference() {
         exit 0
         --- /dev/null
         +++ DIR/musher-builders
-        @@ -0,0 +1,3 @@
+        @@ -0,0 +1,4 @@
         +# Machines by what they can build. Written by musher, also when machines
         +# come and go: changes made here are lost.
         +ssh-ng://localhost?remote-program=/usr/bin/musher%20serve%20--config%20DIR/musher.toml%20--class%20x86_64-linux x86_64-linux - 68 1 - - -
+        +ssh-ng://localhost?remote-program=/usr/bin/musher%20serve%20--config%20DIR/musher.toml%20--class%20x86_64-linux-1b89ed46 x86_64-linux - 65 1 ca-derivations - -
         --- DIR/nix.conf
         +++ DIR/nix.conf
         @@ -1,3 +1,6 @@
@@ -87,7 +85,6 @@ fn setup_writes_after_showing_the_difference() {
         +# Set by `musher setup`.
         +builders-use-substitutes = true
         --- messages
-        note:  machine `b` is of kind `musher`, which this release cannot drive yet; set `kind = "nix"` if the host has stock Nix
         note:  Nix will no longer use `builders = ssh://old`; `musher machine import` takes machines over
         note:  wrote `DIR/musher-builders`
         note:  wrote `DIR/nix.conf`
@@ -107,7 +104,7 @@ fn setup_writes_after_showing_the_difference() {
         {
           "builders-file": {
             "path": "DIR/musher-builders",
-            "text": "# Machines by what they can build. Written by musher, also when machines\n# come and go: changes made here are lost.\nssh-ng://localhost?remote-program=/usr/bin/musher%20serve%20--config%20DIR/musher.toml%20--class%20x86_64-linux x86_64-linux - 68 1 - - -\n",
+            "text": "# Machines by what they can build. Written by musher, also when machines\n# come and go: changes made here are lost.\nssh-ng://localhost?remote-program=/usr/bin/musher%20serve%20--config%20DIR/musher.toml%20--class%20x86_64-linux x86_64-linux - 68 1 - - -\nssh-ng://localhost?remote-program=/usr/bin/musher%20serve%20--config%20DIR/musher.toml%20--class%20x86_64-linux-1b89ed46 x86_64-linux - 65 1 ca-derivations - -\n",
             "diff": ""
           },
           "nix-conf": {
@@ -120,18 +117,18 @@ fn setup_writes_after_showing_the_difference() {
             "builders-use-substitutes = true",
             "max-jobs = 0"
           ],
-          "notes": [
-            "machine `b` is of kind `musher`, which this release cannot drive yet; set `kind = \"nix\"` if the host has stock Nix"
-          ],
+          "notes": [],
           "written": []
         }
     "##]]);
-    place.check(command, &expect![[r#"
+    place.check(
+        command,
+        &expect![[r#"
         exit 0
         --- messages
-        note:  machine `b` is of kind `musher`, which this release cannot drive yet; set `kind = "nix"` if the host has stock Nix
         note:  everything is set up already
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

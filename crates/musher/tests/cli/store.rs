@@ -74,3 +74,174 @@ fn a_daemon_that_is_not_there() {
         "#]],
     );
 }
+
+#[test]
+fn a_store_on_disk_is_filled_verified_and_emptied() {
+    let place = Place::with(&[("musher.toml", ""), ("hello.txt", "hello")]);
+    place.check(
+        "store verify --store DIR/store",
+        &expect![[r#"
+            exit 2
+            --- messages
+            error: cannot open the store `DIR/store`
+            cause: there is no store at `DIR/store`
+        "#]],
+    );
+    place.check(
+        "store add hello.txt --store DIR/store",
+        &expect![[r#"
+        exit 0
+        /nix/store/xfp2hphvk98rkk9ywlqpp587rjdcgnc2-hello.txt
+    "#]],
+    );
+    place.check(
+        "store verify --check-contents --store DIR/store",
+        &expect![[r#"
+            exit 0
+            --- messages
+            note:  1 path, 120 B read, no damage
+        "#]],
+    );
+    place.check(
+        "store gc --dry-run --json --store DIR/store",
+        &expect![[r#"
+            exit 0
+            {
+              "paths": [
+                "/nix/store/xfp2hphvk98rkk9ywlqpp587rjdcgnc2-hello.txt"
+              ],
+              "freed-bytes": 120,
+              "strays": 0,
+              "live": 0,
+              "dry-run": true
+            }
+            --- messages
+            note:  1 path could be deleted, 120 B
+        "#]],
+    );
+    place.check(
+        "store gc --max-store-size 1G --store DIR/store",
+        &expect![[r#"
+        exit 0
+        --- messages
+        note:  0 paths deleted, 0 B freed
+    "#]],
+    );
+    place.check(
+        "store add . other --name x --store DIR/store",
+        &expect![[r#"
+        exit 2
+        --- messages
+        error: only one file can have the name `x`
+    "#]],
+    );
+    place.check("store gc --max-freed 1X --store DIR/store", &expect![[r#"
+        exit 2
+        --- messages
+        error: invalid value '1X' for '--max-freed <SIZE>': expected a size like `100M`, `2G` (powers of 1024), or bytes
+
+        For more information, try '--help'.
+    "#]]);
+    place.check("store gc --store ssh://host", &expect![[r#"
+        exit 2
+        --- messages
+        error: the store `ssh://host` is behind a daemon or on another host, which looks after it itself
+        help:  name it by its directory, as in `--store /`
+    "#]]);
+}
+
+#[test]
+fn looking_after_a_store_has_help() {
+    let place = Place::with(&[("musher.toml", "")]);
+    place.check("store verify -h", &expect![[r#"
+        exit 0
+        Compare what a store on this disk should hold with what it holds
+
+        Usage: musher store verify [OPTIONS]
+
+        Options:
+              --store <URL>     The store: a directory, local, or auto where no Nix is installed [default:
+                                auto]
+              --check-contents  Read all contents and compare their hashes
+              --forget          Make paths invalid whose files are gone, if nothing that is there needs them
+          -h, --help            Print help (see more with '--help')
+
+        Global options:
+              --config <FILE>  The configuration; machines in Nix's format are read from the file `machines`
+                               beside it
+              --run <DIR>      The directory of sockets
+              --state <DIR>    The directory of what is kept
+              --json           Print data as JSON
+          -v, --verbose        Print what is going on inside; MUSHER_LOG chooses more finely
+    "#]]);
+    place.check("store gc -h", &expect![[r#"
+        exit 0
+        Delete paths from a store on this disk that nothing needs
+
+        Usage: musher store gc [OPTIONS]
+
+        Options:
+              --store <URL>            The store: a directory, local, or auto where no Nix is installed
+                                       [default: auto]
+              --max-freed <SIZE>       Stop once this much is free that was not: 500M, 2G, or bytes
+              --max-store-size <SIZE>  Delete only while the store is larger than this
+              --min-free <SIZE>        Delete only while less than this is free on the disk
+              --no-keep-derivations    Delete derivations as well whose outputs are needed
+              --keep-outputs           Keep outputs as well whose derivations are needed
+              --dry-run                Only say what could be deleted
+          -h, --help                   Print help (see more with '--help')
+
+        Global options:
+              --config <FILE>  The configuration; machines in Nix's format are read from the file `machines`
+                               beside it
+              --run <DIR>      The directory of sockets
+              --state <DIR>    The directory of what is kept
+              --json           Print data as JSON
+          -v, --verbose        Print what is going on inside; MUSHER_LOG chooses more finely
+    "#]]);
+}
+
+#[test]
+fn damage_is_listed() {
+    let place = Place::with(&[("musher.toml", ""), ("hello.txt", "hello")]);
+    place.check(
+        "store add hello.txt --store DIR/store",
+        &expect![[r#"
+        exit 0
+        /nix/store/xfp2hphvk98rkk9ywlqpp587rjdcgnc2-hello.txt
+    "#]],
+    );
+    let path = place.path().join("store/nix/store");
+    for entry in std::fs::read_dir(&path).expect("the store") {
+        let entry = entry.expect("an entry");
+        if entry.file_name() != ".links" {
+            std::fs::remove_file(entry.path()).expect("a file");
+        }
+    }
+    place.check(
+        "store verify --store DIR/store",
+        &expect![[r#"
+            exit 1
+            `/nix/store/xfp2hphvk98rkk9ywlqpp587rjdcgnc2-hello.txt` is gone
+            --- messages
+            note:  1 path, 1 damage
+        "#]],
+    );
+    place.check(
+        "store verify --forget --store DIR/store",
+        &expect![[r#"
+            exit 1
+            `/nix/store/xfp2hphvk98rkk9ywlqpp587rjdcgnc2-hello.txt` is gone; it is not valid any more
+            --- messages
+            note:  1 path, 1 damage
+        "#]],
+    );
+    place.check(
+        "store verify --store DIR/store",
+        &expect![[r#"
+        exit 0
+        --- messages
+        note:  0 paths, no damage
+    "#]],
+    );
+}

@@ -154,6 +154,12 @@ impl Host {
     /// Runs `musher` to its end, and sees that it left nothing behind.
     #[track_caller]
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        self.run_with(args, &[])
+    }
+
+    /// The same with more, or other, variables.
+    #[track_caller]
+    pub(crate) fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Ran {
         let config = self.file("musher.toml");
         let config = config.to_str().expect("a path of text");
         let run = self.file("run");
@@ -163,7 +169,9 @@ impl Host {
         }
         let mut all = vec!["--config", config, "--run", run];
         all.extend(args);
-        let ran = finish(self.command(&all));
+        let mut command = self.command(&all);
+        command.envs(variables.iter().copied());
+        let ran = finish(command);
         self.assert_tidy();
         ran
     }
@@ -267,7 +275,8 @@ fn try_start(dir: &Path) -> Option<(Child, u16)> {
     let lines = format!(
         "ListenAddress 127.0.0.1:{port}\n\
          HostKey {dir}/host\n\
-         AuthorizedKeysFile {dir}/authorized_keys\n\
+         AuthorizedKeysFile {dir}/authorized_keys {dir}/home/.ssh/authorized_keys\n\
+         SetEnv HOME={dir}/home\n\
          PidFile none\n\
          StrictModes no\n\
          UsePAM no\n\

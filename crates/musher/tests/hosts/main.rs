@@ -2,6 +2,7 @@
 //! machine's Nix behind it, with a store of its own.
 
 mod copies;
+mod enrol;
 mod errors;
 mod host;
 mod machines;

@@ -123,7 +123,7 @@ fn by_configuration(config: &Config, needs: &Needs) -> ExplainReply {
     let mut reply = ExplainReply::default();
     for machine in config.machines() {
         let name = machine.name.to_string();
-        let lacks = match machine.ssh_store() {
+        let lacks = match machine.driven() {
             Ok(_) => needs.lacks(&machine.spec()),
             Err(error) => {
                 reply.lacks.push(MachineLack {

@@ -183,7 +183,7 @@ fn file(change: &FileChange, lines: &[String]) -> Result<((), Finding), Failure>
 }
 
 fn machine(machine: &Machine, fleet: Option<&Fleet>) -> Result<((), Finding), Failure> {
-    machine.ssh_store().map_err(|error| {
+    machine.driven().map_err(|error| {
         let help = error.help();
         Failure::user(error).help(help)
     })?;

@@ -1,16 +1,16 @@
 //! `musher machine import`
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use musher_coordinator::config::{
-    Config, ConfigFile, Machine, host_system, import_machines, load_nix_machines,
+    ConfigFile, Machine, host_system, import_machines, load_nix_machines,
 };
 use musher_coordinator::setup::replace_file;
 use serde::Serialize;
 
+use super::configuration::{existing, read_text};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::outcome::Outcome;
@@ -36,8 +36,6 @@ enum ImportFileError {
     Missing { path: PathBuf },
     #[error("`{}` is read together with musher.toml already", path.display())]
     Beside { path: PathBuf },
-    #[error("cannot read `{}`", path.display())]
-    Read { path: PathBuf, source: io::Error },
 }
 
 /// What an import did, in JSON.
@@ -59,7 +57,7 @@ impl ImportArgs {
         let target = &context.places.config;
         let machines = read_machines(&self.file, &file, target)?;
         let existing = existing(context)?;
-        let text = read_config(target.path())?;
+        let text = read_text(target.path())?;
         let after = import_machines(
             text.as_deref().unwrap_or_default(),
             target.path(),
@@ -119,21 +117,4 @@ fn read_machines(given: &Path, file: &Path, target: &ConfigFile) -> Result<Vec<M
     }
     load_nix_machines(file, &host_system())?
         .ok_or_else(|| Failure::user(ImportFileError::Missing { path }))
-}
-
-/// The machines there are; none yet if the configuration is about to be made.
-fn existing(context: &Context) -> Result<Config, Failure> {
-    let usual = ConfigFile::Usual(context.places.config.path().to_path_buf());
-    Ok(Config::load(&usual, &host_system())?)
-}
-
-fn read_config(path: &Path) -> Result<Option<String>, Failure> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Failure::environment(ImportFileError::Read {
-            path: path.to_path_buf(),
-            source,
-        })),
-    }
 }

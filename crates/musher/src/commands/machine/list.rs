@@ -6,6 +6,7 @@ use clap::Args;
 use musher_coordinator::config::Machine;
 use serde::Serialize;
 
+use super::lookup::note_default;
 use super::record::MachineRecord;
 use crate::commands::status::LiveRecord;
 use crate::context::Context;
@@ -17,6 +18,7 @@ use crate::ui::Table;
 
 /// List the machines of the configuration, and how they are if the coordinator runs
 ///
+/// Where none is configured, two workers on this machine are the default fleet.
 /// Features that a build must ask for are marked with `!`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {}
@@ -36,13 +38,13 @@ type Fleet = Option<BTreeMap<String, LiveRecord>>;
 impl ListArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
         let Self {} = self;
-        let config = context.config()?;
+        let config = context.fleet()?;
         let machines = config.machines();
         let mut fleet = fleet(context);
         let records: Vec<ListRecord> = machines
             .iter()
             .map(|machine| ListRecord {
-                machine: machine.into(),
+                machine: MachineRecord::new(&config, machine),
                 live: fleet
                     .as_mut()
                     .and_then(|fleet| fleet.remove(machine.name.as_str())),
@@ -52,15 +54,9 @@ impl ListArgs {
             context.ui.json(&records)?;
             return Ok(Outcome::Done);
         }
-        if machines.is_empty() {
-            let file = context.places.config.path().display();
-            context
-                .ui
-                .note(&format!("no machine is defined in `{file}`"));
-        } else {
-            let text = table(machines, &records, fleet.is_some()).render();
-            context.ui.text(&text)?;
-        }
+        let text = table(machines, &records, fleet.is_some()).render();
+        context.ui.text(&text)?;
+        note_default(context, &config);
         notes(context, machines, &records, fleet);
         Ok(Outcome::Done)
     }
@@ -125,7 +121,7 @@ fn table(machines: &[Machine], records: &[ListRecord], is_live: bool) -> Table {
 }
 
 fn notes(context: &Context, machines: &[Machine], records: &[ListRecord], fleet: Fleet) {
-    let undrivable = machines.iter().filter_map(|m| m.ssh_store().err());
+    let undrivable = machines.iter().filter_map(|m| m.driven().err());
     for error in undrivable {
         let help = error
             .help()

@@ -1,13 +1,23 @@
-//! Finds a machine of the configuration, or says which there are.
+//! Finds a machine of the fleet, or says which there are, and why.
 
 use musher_coordinator::config::{Config, Machine};
 
+use crate::context::Context;
 use crate::failure::Failure;
 
 #[derive(Debug, thiserror::Error)]
 #[error("no machine is called `{name}`")]
 struct UnknownMachine {
     name: String,
+}
+
+/// Says so if the fleet is there because no machine is configured.
+pub(super) fn note_default(context: &Context, config: &Config) {
+    if config.is_default_fleet() {
+        let file = context.places.config.path().display();
+        let text = format!("no machine is defined in `{file}`: this is the default fleet");
+        context.ui.note(&text);
+    }
 }
 
 /// The machine called `name`.

@@ -17,8 +17,8 @@ pub(crate) struct ShowArgs {
 
 impl ShowArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
-        let config = context.config()?;
-        let record = MachineRecord::from(machine(&config, &self.name)?);
+        let config = context.fleet()?;
+        let record = MachineRecord::new(&config, machine(&config, &self.name)?);
         if context.ui.json {
             context.ui.json(&record)?;
         } else {
@@ -29,6 +29,7 @@ impl ShowArgs {
 }
 
 fn text(record: &MachineRecord) -> String {
+    let defined_at = record.defined_at.as_deref();
     let driven = record.not_drivable.as_deref().unwrap_or("yes");
     let lines = [
         ("name", record.name.clone()),
@@ -39,7 +40,12 @@ fn text(record: &MachineRecord) -> String {
         ("speed-factor", record.speed_factor.to_string()),
         ("supported-features", record.supported_features.join(" ")),
         ("mandatory-features", record.mandatory_features.join(" ")),
-        ("defined at", record.defined_at.clone()),
+        (
+            "defined at",
+            defined_at
+                .unwrap_or("nowhere, it is of the default fleet")
+                .to_owned(),
+        ),
         ("gets builds", driven.to_owned()),
     ];
     let line = |(label, value): (&str, String)| format!("{label:<20}{value}").trim_end().to_owned();

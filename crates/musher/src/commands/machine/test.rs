@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use self::report::Report;
 use self::trial::Trial;
-use super::lookup::machine;
+use super::lookup::{machine, note_default};
 use crate::check::Check;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -52,23 +52,21 @@ struct Which {
     /// The machines
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Every machine of the configuration
+    /// Every machine of the fleet
     #[arg(long)]
     all: bool,
 }
 
 impl TestArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
-        let config = context.config()?;
+        let config = context.fleet()?;
         let machines = self.which.machines(&config)?;
+        note_default(context, &config);
         let reports = with_remotes(context, &self.connect, async |remotes| {
             Ok(self.test(context.ui, remotes, &machines).await)
         })?;
         if context.ui.json {
             context.ui.json(&reports)?;
-        }
-        if reports.is_empty() {
-            context.ui.note("no machine is defined");
         }
         Ok(Outcome::of(reports.iter().all(|report| report.passed)))
     }

@@ -15,6 +15,10 @@ pub(crate) struct StatusRecord {
     pub(super) pid: u32,
     /// In seconds since 1970.
     pub(super) started: u64,
+    /// Its configuration file, and its directory of what is kept; null where it
+    /// does not say.
+    pub(super) config: Option<String>,
+    pub(super) state: Option<String>,
     pub(super) machines: Vec<FleetRecord>,
     pub(super) running: Vec<RunningRecord>,
     pub(super) waiting: Vec<WaitingRecord>,
@@ -103,6 +107,8 @@ impl From<api::StatusReply> for StatusRecord {
             version: reply.version,
             pid: reply.pid,
             started: reply.started,
+            config: some(&reply.config),
+            state: some(&reply.state),
             machines: reply.machines.into_iter().map(Into::into).collect(),
             running: running.into_iter().map(Into::into).collect(),
             waiting: waiting.into_iter().map(Into::into).collect(),

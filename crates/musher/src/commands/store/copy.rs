@@ -1,6 +1,6 @@
 //! `musher store copy`
 
-mod closure;
+pub(in crate::commands) mod closure;
 mod meter;
 
 use std::sync::Arc;

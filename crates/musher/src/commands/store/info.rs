@@ -70,7 +70,7 @@ enum Way {
         root: Option<PathBuf>,
         system_features: Vec<String>,
     },
-    /// A daemon that is started for it.
+    /// Its files on this host's disk.
     Local {
         root: Option<PathBuf>,
         system_features: Vec<String>,
@@ -184,7 +184,7 @@ impl Way {
             ),
             Self::Local {
                 system_features, ..
-            } => ("a daemon started for this", system_features),
+            } => ("its files on this disk", system_features),
         };
         fields.add("reached by", way);
         match self {

@@ -24,7 +24,7 @@ pub(super) fn outcome(needs: &Needs, able: &[String]) -> String {
 pub(super) fn help(needs: &Needs, machines: &[Machine]) -> Vec<String> {
     let mut help: Vec<String> = machines
         .iter()
-        .filter(|machine| machine.ssh_store().is_ok())
+        .filter(|machine| machine.driven().is_ok())
         .filter_map(|machine| match needs.lacks(&machine.spec()).as_slice() {
             [Lack::Features { missing }] => {
                 let it = if missing.len() == 1 { "it" } else { "them" };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use musher_coordinator::worker::Session;
 use musher_protocol::serve::{self, BuildOptions};
 use musher_protocol::types::{
     BasicDerivation, BasicOutput, BuildMode, BuildResult, BuildStatus, NarHash,
@@ -12,7 +13,7 @@ use musher_store::{ServeConnection, StoreError, WorkerConnection};
 use nix_archive::nar::hash_regular;
 use nix_derivation::{DerivationBuilder, DerivedPath, StoreDir, StorePath, ValidatedDerivation};
 
-use super::peer::{Peer, Program};
+use super::peer::Peer;
 use super::sample::{Sample, SampleError};
 use crate::ui::plain;
 
@@ -131,12 +132,13 @@ impl Trivial {
             let sent = store.import(std::slice::from_ref(&drv.info), &drv).await;
             sent.map_err(BuildError::Store)?;
         }
-        let ended = match &peer.program {
-            Program::Worker(store) => match store.connection().await {
+        let ended = match peer {
+            Peer::Musher(session) => self.on_musher(session).await,
+            Peer::Worker(store) => match store.connection().await {
                 Ok(connection) => self.on_worker(connection, trust).await,
                 Err(error) => Err(error),
             },
-            Program::Serve { store, .. } => match store.connection().await {
+            Peer::Serve { store, .. } => match store.connection().await {
                 Ok(connection) => self.on_serve(connection, trust).await,
                 Err(error) => Err(error),
             },
@@ -227,6 +229,15 @@ impl Trivial {
             log = stderr.tail();
         }
         Ok(Ended { result, log })
+    }
+
+    async fn on_musher(&self, session: &Session) -> Result<Ended, StoreError> {
+        let drv_path = self.derivation.drv_path();
+        let tried = session.try_build(&drv_path, &self.basic()).await?;
+        Ok(Ended {
+            result: tried.result,
+            log: tried.log,
+        })
     }
 
     /// `drv^*`.

@@ -1,11 +1,14 @@
 //! The test of one machine: step by step, as far as it comes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use musher_coordinator::config::{Machine, host_system};
+use musher_coordinator::config::{Driven, Machine, host_system};
+use musher_coordinator::worker::{Session, SessionOptions};
 use musher_protocol::types::NarHash;
 use musher_protocol::worker::Trust;
+use musher_store::url::SshStore;
 use musher_store::{NarStream, Store, StoreError};
 use nix_derivation::{HashAlgorithm, NixHash, hash_bytes};
 use tokio::sync::{Semaphore, mpsc};
@@ -15,7 +18,7 @@ use super::peer::{Peer, Spoken};
 use super::report::{Measured, Report};
 use super::sample::{Sample, SampleError};
 use super::versions;
-use crate::check::{Check, Finding};
+use crate::check::{Check, Finding, advice};
 use crate::failure::Failure;
 use crate::remotes::{Remotes, ping};
 use crate::ui::quantity;
@@ -124,14 +127,55 @@ impl Trial<'_> {
     }
 
     async fn connect(&self, measured: &mut Measured) -> Result<((Peer, Spoken), Finding), Failure> {
-        let store = self.machine.ssh_store().map_err(|error| {
+        let driven = self.machine.driven().map_err(|error| {
             let help = error.help();
             Failure::user(error).help(help)
         })?;
-        let peer = Peer::new(store, self.remotes.ssh(store)?);
+        match driven {
+            Driven::Nix(store) => self.connect_nix(store, measured).await,
+            Driven::SshWorker(_) | Driven::ExecWorker(_) | Driven::LocalWorker => {
+                self.connect_worker(driven, measured).await
+            }
+        }
+    }
+
+    /// The worker of ours that is there, or is started.
+    async fn connect_worker(
+        &self,
+        driven: Driven<'_>,
+        measured: &mut Measured,
+    ) -> Result<((Peer, Spoken), Finding), Failure> {
+        let begun = Instant::now();
+        let way = self.remotes.worker(driven)?;
+        let options = SessionOptions::visitor(self.remotes.connect_timeout());
+        let session = Session::open(way, options).await;
+        let session = session.map_err(store_failed("connect"))?;
+        let took = begun.elapsed();
+        measured.connect_ms = Some(millis(took));
+        let hello = session.hello().clone();
+        let mut finding = Finding::new(format!(
+            "a worker of release {} in {}",
+            hello.release,
+            quantity::duration(took)
+        ));
+        let found = hello.capabilities.unwrap_or_default().findings;
+        finding.warnings = found.iter().map(advice).collect();
+        let peer = Peer::Musher(Arc::new(session));
+        Ok(((peer, Spoken::Musher), finding))
+    }
+
+    /// The stock Nix that is there.
+    async fn connect_nix(
+        &self,
+        store: &SshStore,
+        measured: &mut Measured,
+    ) -> Result<((Peer, Spoken), Finding), Failure> {
+        let parts = self.remotes.ssh(store)?;
+        let link = parts.link.clone();
+        let peer = Peer::nix(store, parts);
         let failed = store_failed("connect");
         let begun = Instant::now();
-        let connected = peer.link.connect().await;
+        let connected = link.connect().await;
         connected.map_err(StoreError::Ssh).map_err(&failed)?;
         let connect = begun.elapsed();
         let spoken = peer.start().await.map_err(&failed)?;
@@ -148,9 +192,10 @@ impl Trial<'_> {
     }
 
     fn versions(&self, spoken: &Spoken, measured: &Measured) -> ((), Finding) {
-        let there = match &measured.nix_version {
-            Some(version) => format!("Nix {version}"),
-            None => "Nix of a version it does not say".to_owned(),
+        let there = match (&measured.nix_version, spoken) {
+            (Some(version), _) => format!("Nix {version}"),
+            (None, Spoken::Musher) => "a worker of Musher's".to_owned(),
+            (None, _) => "Nix of a version it does not say".to_owned(),
         };
         let here = match self.nix_here {
             Some(version) => format!("this host has Nix {version}"),

@@ -25,6 +25,7 @@ pub(super) fn warnings(spoken: &Spoken) -> Vec<String> {
     let has_content_addressed = match spoken {
         Spoken::Worker(version) => version.has(28),
         Spoken::Serve(version) => *version >= serve::Version::new(6),
+        Spoken::Musher => true,
     };
     if !has_content_addressed {
         warnings.push(

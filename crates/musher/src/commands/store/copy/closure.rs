@@ -11,7 +11,7 @@ use nix_derivation::StorePath;
 const BATCH: usize = 500;
 
 /// `roots` and all they refer to, each path after those it refers to.
-pub(super) async fn closure(
+pub(in crate::commands) async fn closure(
     store: &dyn Store,
     roots: Vec<StorePath>,
 ) -> Result<Vec<PathInfo>, StoreError> {

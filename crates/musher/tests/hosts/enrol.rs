@@ -1,0 +1,236 @@
+//! Making a host a machine and taking it back, against a real sshd. That it then
+//! builds is for `cargo xtask enrol`.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::host::{Host, Ran};
+
+/// The host as a person logs in to it, with a directory for all of ours, where
+/// they keep something too.
+struct Person {
+    host: Host,
+}
+
+impl Person {
+    fn start() -> Option<Self> {
+        let host = Host::start()?;
+        let ssh = host.file("home/.ssh");
+        fs::create_dir_all(&ssh).expect("a directory");
+        fs::set_permissions(&ssh, fs::Permissions::from_mode(0o700)).expect("mode set");
+        fs::copy(
+            host.file("client.pub"),
+            host.file("home/.ssh/authorized_keys"),
+        )
+        .expect("keys");
+        fs::create_dir(host.file("there")).expect("a directory");
+        fs::write(host.file("there/thesis"), "theirs").expect("written");
+        Some(Self { host })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.host.file(name)
+    }
+
+    /// `musher machine …` with the person's own key for ssh.
+    fn machine(&self, words: &str) -> Ran {
+        let words: Vec<&str> = ["machine"].into_iter().chain(words.split(' ')).collect();
+        self.host
+            .run_with(&words, &[("NIX_SSHOPTS", &self.ssh_options())])
+    }
+
+    fn ssh_options(&self) -> String {
+        let key = self.file("client");
+        format!(
+            "-F none -o IdentitiesOnly=yes -o IdentityAgent=none -i {}",
+            key.display()
+        )
+    }
+
+    fn add_words(&self) -> String {
+        let (port, dir) = (self.host.port(), self.file("there"));
+        let dir = dir.display();
+        format!("add root@127.0.0.1:{port} --name b1 --dir {dir} --yes")
+    }
+
+    fn add(&self, more: &str) -> Ran {
+        self.machine(format!("{} {more}", self.add_words()).trim())
+    }
+
+    fn keys(&self) -> String {
+        fs::read_to_string(self.file("home/.ssh/authorized_keys")).expect("read")
+    }
+
+    fn config(&self) -> String {
+        fs::read_to_string(self.file("musher.toml")).expect("read")
+    }
+
+    /// Sees that nothing of ours is anywhere.
+    #[track_caller]
+    fn assert_clean(&self, config: &str) {
+        let there = fs::read_dir(self.file("there")).expect("listed");
+        let there: Vec<_> = there.map(|e| e.expect("an entry").file_name()).collect();
+        assert_eq!(there, ["thesis"], "what is ours goes, and nothing else");
+        assert!(!self.file("keys").exists(), "a key is left");
+        let theirs = fs::read_to_string(self.file("client.pub")).expect("read");
+        assert_eq!(self.keys(), theirs);
+        assert_eq!(self.config(), config);
+    }
+}
+
+#[test]
+fn a_machine_is_added_once_and_removed_without_a_trace() {
+    let Some(person) = Person::start() else {
+        return;
+    };
+    let config = "# mine\nconnect-timeout = 40\n";
+    fs::write(person.file("musher.toml"), config).expect("written");
+
+    let looked = person.add("--dry-run");
+    assert_eq!(looked.code, Some(0), "{}", looked.stderr);
+    assert!(
+        looked.stdout.contains("\n[[machine]]\nname = \"b1\"\n"),
+        "{}",
+        looked.stdout
+    );
+    person.assert_clean(config);
+
+    let added = person.add("--max-jobs 3");
+    assert_eq!(added.code, Some(0), "{}{}", added.stdout, added.stderr);
+    assert!(
+        added.stdout.contains("test build       ok"),
+        "{}",
+        added.stdout
+    );
+    let text = person.config();
+    assert!(
+        text.starts_with(config) && text.contains("max-jobs = 3"),
+        "{text}"
+    );
+    let keys = person.keys();
+    let ours = keys.lines().last().expect("a line");
+    assert!(
+        ours.starts_with("restrict,command=\"exec /bin/sh "),
+        "{ours}"
+    );
+    let mode = fs::metadata(person.file("keys/b1"))
+        .expect("a key")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o7777, 0o600);
+
+    let again = person.add("");
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!((person.config(), person.keys()), (text, keys));
+    assert!(again.stdout.contains("as configured"), "{}", again.stdout);
+
+    let refused = person.machine("remove b1");
+    assert_eq!(refused.code, Some(2), "nobody can be asked");
+    let removed = person.machine("remove b1 --yes");
+    assert_eq!(removed.code, Some(0), "{}", removed.stderr);
+    person.assert_clean(config);
+}
+
+#[test]
+fn a_failure_takes_everything_back() {
+    let Some(person) = Person::start() else {
+        return;
+    };
+    let config = "connect-timeout = 40\n";
+    fs::write(person.file("musher.toml"), config).expect("written");
+
+    // A static program, which is no musher: no worker answers.
+    let program = std::env::current_exe().expect("this test");
+    let failed = person.add(&format!("--binary {}", program.display()));
+    assert_eq!(failed.code, Some(3), "{}", failed.stderr);
+    assert!(
+        failed.stderr.contains("the worker there does not answer"),
+        "{}",
+        failed.stderr
+    );
+    assert!(
+        failed.stderr.contains("taken back: the line"),
+        "{}",
+        failed.stderr
+    );
+    person.assert_clean(config);
+
+    // A key that may do anything there already.
+    let failed = person.add(&format!("--ssh-key {}", person.file("client").display()));
+    assert_eq!(failed.code, Some(2), "{}", failed.stderr);
+    assert!(
+        failed.stderr.contains("without being restricted: line 1"),
+        "{}",
+        failed.stderr
+    );
+    person.assert_clean(config);
+
+    let failed = person.add("--host-key SHA256:another");
+    assert_eq!(failed.code, Some(2), "{}", failed.stderr);
+    person.assert_clean(config);
+}
+
+#[test]
+fn a_machine_that_is_gone_is_removed_by_force() {
+    let Some(person) = Person::start() else {
+        return;
+    };
+    let config = "connect-timeout = 40\n";
+    let port = super::host::free_port();
+    let table =
+        format!("\n[[machine]]\nname = \"b1\"\nconnect = \"ssh://root@127.0.0.1:{port}\"\n");
+    fs::write(person.file("musher.toml"), format!("{config}{table}")).expect("written");
+
+    let kept = person.machine("remove b1 --yes");
+    assert_eq!(kept.code, Some(3), "{}", kept.stderr);
+    assert!(
+        kept.stderr.contains("`--force` takes it out"),
+        "{}",
+        kept.stderr
+    );
+    assert!(person.config().contains("b1"));
+
+    let removed = person.machine("remove b1 --yes --force");
+    assert_eq!(removed.code, Some(0), "{}", removed.stderr);
+    assert!(
+        removed.stdout.contains("was left as it is"),
+        "{}",
+        removed.stdout
+    );
+    assert_eq!(person.config(), config);
+}
+
+#[test]
+fn an_interruption_takes_everything_back() {
+    let Some(person) = Person::start() else {
+        return;
+    };
+    let config = "connect-timeout = 40\n";
+    fs::write(person.file("musher.toml"), config).expect("written");
+    let words = person.add_words();
+    let file = person.file("musher.toml");
+    let mut args = vec!["--config", file.to_str().expect("text"), "machine"];
+    args.extend(words.split(' '));
+    let mut child = person
+        .host
+        .command(&args)
+        .env("NIX_SSHOPTS", person.ssh_options())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("musher starts");
+    let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    // The line is there, and the program is on its way.
+    let mut lines = lines.map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("authorized_keys")));
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::INT).expect("it runs");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    person.host.assert_tidy();
+    person.assert_clean(config);
+}
