@@ -2,17 +2,25 @@
 //! run. Knows what is measured and in which order; `ways` are what is compared,
 //! `figures` what comes out, `report` where it is kept.
 
+mod alone;
 mod big;
+mod copy;
 mod figures;
 mod report;
 mod ways;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    process::Command,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 
-use self::{figures::Row, ways::Ways};
+use self::{
+    figures::Row,
+    ways::{Way, Ways},
+};
 use crate::{
     cargo::{self, Profile},
     dispatch,
@@ -64,6 +72,7 @@ pub(crate) struct BenchArgs {
 #[derive(Subcommand)]
 enum Other {
     Big(big::BigArgs),
+    Copy(copy::CopyArgs),
 }
 
 /// What is built.
@@ -140,8 +149,10 @@ impl BenchArgs {
 
 /// Measures everything asked for, prints it, and keeps it if it was everything.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    if let Some(Other::Big(args)) = &args.other {
-        return big::run(args);
+    match &args.other {
+        Some(Other::Big(args)) => return big::run(args),
+        Some(Other::Copy(args)) => return copy::run(args),
+        None => {}
     }
     let profile = Profile::release_if(!args.dev);
     let musher = if args.stock {
@@ -194,6 +205,10 @@ fn measure(
     for _ in 0..repeat {
         for way in ways.all() {
             ways.take(way)?;
+            let build = match way {
+                Way::Alone => alone::build,
+                Way::Local | Way::Stock | Way::StockMaster | Way::Musher => build,
+            };
             build(client, "warm")?;
             let taken = build(client, workload.attribute())?;
             ui::say(format!(
@@ -211,17 +226,23 @@ fn measure(
 
 /// Builds derivations never seen before; how long the whole of it took.
 fn build(client: &Host, attribute: &str) -> Result<Duration> {
+    let mut command = client.command(User::Alice, "nix-build");
+    command.env("NIX_REMOTE", "daemon").arg("--no-out-link");
+    expression(&mut command, attribute)?;
+    let started = Instant::now();
+    run::output(&mut command)?;
+    Ok(started.elapsed())
+}
+
+/// Adds what is to be evaluated: an attribute of the workloads, made new.
+fn expression(command: &mut Command, attribute: &str) -> Result<()> {
     let nonce = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .context("no time")?
         .as_nanos();
-    let mut command = client.command(User::Alice, "nix-build");
     command
-        .env("NIX_REMOTE", "daemon")
-        .args([FILE, "--attr", attribute, "--no-out-link"])
+        .args([FILE, "--attr", attribute])
         .args(["--argstr", "nonce", &nonce.to_string()])
         .args(["--argstr", "system", &dispatch::system()]);
-    let started = Instant::now();
-    run::output(&mut command)?;
-    Ok(started.elapsed())
+    Ok(())
 }

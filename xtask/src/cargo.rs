@@ -1,7 +1,7 @@
 //! What cargo knows of the workspace, and running it.
 
 use std::{
-    env, fs,
+    env,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::{hosts::suite::Suite, run};
+use crate::run;
 
 /// `cargo metadata`, as much of it as the tasks read.
 #[derive(Debug, Deserialize)]
@@ -17,7 +17,6 @@ pub(crate) struct Metadata {
     pub(crate) packages: Vec<Package>,
     pub(crate) workspace_members: Vec<String>,
     pub(crate) resolve: Resolve,
-    pub(crate) target_directory: PathBuf,
     pub(crate) workspace_root: PathBuf,
 }
 
@@ -97,31 +96,35 @@ pub(crate) fn metadata() -> Result<Metadata> {
     serde_json::from_str(&text).context("cannot understand `cargo metadata`")
 }
 
-/// Builds the program `musher` for test hosts and returns where it is.
+/// Builds the program `musher` for test hosts and returns where it is. It is
+/// linked statically (`.cargo/config.toml`), so that it runs on each of them.
 pub(crate) fn build_musher(profile: Profile) -> Result<PathBuf> {
+    build("musher", "musher", profile)
+}
+
+/// Builds a program that only tests have, in the same way.
+pub(crate) fn build_program(package: &str, program: &str) -> Result<PathBuf> {
+    build(package, program, Profile::Dev)
+}
+
+fn build(package: &str, program: &str, profile: Profile) -> Result<PathBuf> {
     let (name, directory) = match profile {
         Profile::Dev => ("dev", "debug"),
         Profile::Release => ("release", "release"),
     };
-    let mut build = command(&["build", "--quiet", "--package=musher", "--profile", name]);
-    let mut built = metadata()?.target_directory;
-    if !has_oldest_glibc()? {
-        let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
-        build.args(["--target", &target]);
-        build.env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
-        built.push(target);
-    }
-    run::visible(&mut build)?;
-    Ok(built.join(directory).join("musher"))
-}
-
-/// Whether a program linked to this machine's glibc runs on every host, which
-/// it does from the oldest of their suites. Elsewhere it is linked statically,
-/// which takes a compilation of everything for itself.
-fn has_oldest_glibc() -> Result<bool> {
-    let release = fs::read_to_string("/etc/os-release").context("cannot read `/etc/os-release`")?;
-    let codename = release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    Ok(codename == Some(Suite::ALL[0].name()))
+    run::visible(&mut command(&[
+        "build",
+        "--quiet",
+        "--package",
+        package,
+        "--bin",
+        program,
+        "--profile",
+        name,
+    ]))?;
+    // TARGET-DIR/TRIPLE/PROFILE/xtask is this program.
+    let own = env::current_exe().context("cannot find this program")?;
+    let builds = own.ancestors().nth(2);
+    let builds = builds.context("this program is not where cargo builds")?;
+    Ok(builds.join(directory).join(program))
 }

@@ -32,6 +32,15 @@ impl Scheme {
     }
 }
 
+/// What a machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Stock Nix.
+    Nix,
+    /// `/usr/bin/musher`, and no Nix.
+    Musher,
+}
+
 /// A machine that the client may build on.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
@@ -45,6 +54,8 @@ pub(crate) struct Machine {
     pub(crate) user: User,
     /// How many builds it does at once.
     pub(crate) slots: u32,
+    /// What it has.
+    pub(crate) kind: Kind,
 }
 
 impl Machine {
@@ -56,6 +67,7 @@ impl Machine {
             scheme: Scheme::SshNg,
             user: User::Root,
             slots,
+            kind: Kind::Nix,
         }
     }
 
@@ -71,11 +83,19 @@ impl Machine {
 
     fn musher_table(&self) -> String {
         let (scheme, user) = (self.scheme.name(), self.user.name());
+        let kind = match self.kind {
+            Kind::Nix => "kind = \"nix\"".to_owned(),
+            Kind::Musher => format!(
+                "kind = \"musher\"\n\
+                 remote-program = \"/usr/bin/musher\"\n\
+                 {SANDBOX_PATHS}"
+            ),
+        };
         format!(
             "[[machine]]\n\
              name = \"{}\"\n\
              connect = \"{scheme}://{user}@{}\"\n\
-             kind = \"nix\"\n\
+             {kind}\n\
              systems = [\"{}\"]\n\
              max-jobs = {}\n\
              supported-features = [\"{FEATURES}\"]\n\n",
@@ -87,7 +107,11 @@ impl Machine {
     }
 }
 
-const FEATURES: &str = "ca-derivations";
+/// The features of all machines.
+pub(crate) const FEATURES: &str = "ca-derivations";
+
+/// What builds see of a machine of Musher's, as on those with Nix.
+pub(crate) const SANDBOX_PATHS: &str = "sandbox-paths = [\"/bin\", \"/usr\", \"/lib\", \"/lib64\"]";
 
 /// Points the client's Nix at `machines` by stock remote building.
 pub(crate) fn use_stock(client: &Host, machines: &[Machine]) -> Result<()> {
@@ -105,15 +129,20 @@ pub(crate) fn use_musher(client: &Host, program: &Path, machines: &[Machine]) ->
     let tables: String = machines.iter().map(Machine::musher_table).collect();
     client.write("/etc/musher/musher.toml", tables)?;
     client.configure_nix(&[])?;
-    client.start_service("musher", &["musher", "daemon"])?;
-    processes::wait_until("musher daemon listens", || {
-        Ok(client.path("/run/musher/control.sock").exists())
-    })
-    .with_context(|| format!("musher daemon said: {}", client.service_log("musher")))?;
+    start_musher(client)?;
     client
         .sh(User::Root, "musher setup --write")
         .context("cannot set Nix up for musher")?;
     client.restart_nix_daemon()
+}
+
+/// Starts `musher daemon` on the client.
+pub(crate) fn start_musher(client: &Host) -> Result<()> {
+    client.start_service("musher", &["musher", "daemon"])?;
+    processes::wait_until("musher daemon listens", || {
+        Ok(client.path("/run/musher/control.sock").exists())
+    })
+    .with_context(|| format!("musher daemon said: {}", client.service_log("musher")))
 }
 
 /// Ends the client's `musher daemon`, if one runs.

@@ -1,7 +1,9 @@
 //! `cargo xtask interop`: real Nix of several versions on both sides of Musher.
-//! Every client builds on every builder by both schemes; `cell` is one of those.
+//! Every client builds on every builder by both schemes, and on a host without
+//! Nix; `cell` is one of those.
 
 mod attempt;
+mod bare;
 mod cell;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -9,7 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use self::cell::Cell;
+use self::cell::{BARE, Builder, Cell};
 use crate::{
     cargo::{self, Profile},
     dispatch::Scheme,
@@ -26,6 +28,9 @@ pub(crate) struct InteropArgs {
     /// Only builders of this Debian
     #[arg(long, value_enum)]
     builder: Option<Suite>,
+    /// Only builders without Nix
+    #[arg(long, conflicts_with = "builder")]
+    bare: bool,
     /// Only this way of speaking to builders
     #[arg(long, value_enum)]
     scheme: Option<Scheme>,
@@ -46,6 +51,7 @@ impl InteropArgs {
         Self {
             client: None,
             builder: None,
+            bare: false,
             scheme: None,
             quick: false,
             release: false,
@@ -54,11 +60,12 @@ impl InteropArgs {
     }
 
     fn wants(&self, cell: &Cell) -> bool {
-        (!self.stock || cell.is_for_stock())
+        (!self.stock || (cell.is_for_stock() && !cell.builder.is_bare()))
+            && (!self.bare || cell.builder.is_bare())
             && self.client.is_none_or(|suite| suite == cell.client)
-            && self.builder.is_none_or(|suite| suite == cell.builder)
+            && (self.builder).is_none_or(|suite| Builder::Nix(suite) == cell.builder)
             && self.scheme.is_none_or(|scheme| scheme == cell.scheme)
-            && (!self.quick || (cell.client != Suite::Trixie && cell.builder != Suite::Trixie))
+            && !(self.quick && cell.is_between())
     }
 }
 
@@ -83,8 +90,16 @@ pub(crate) fn run(args: &InteropArgs) -> Result<()> {
         if own.is_empty() {
             continue;
         }
-        let builders = Suite::ALL.map(|suite| Spec::new(suite.name(), suite));
-        let team = Team::start(Spec::new("client", client), builders.into())?;
+        let mut builders: Vec<Spec> = Suite::ALL
+            .into_iter()
+            // The newest Nix verifies what Musher wrote.
+            .filter(|&suite| !args.bare || suite == Suite::Sid)
+            .map(|suite| Spec::new(suite.name(), suite))
+            .collect();
+        if own.iter().any(|cell| cell.builder.is_bare()) {
+            builders.push(Spec::new(BARE, Suite::Bookworm).bare());
+        }
+        let team = Team::start(Spec::new("client", client), builders)?;
         for (number, cell) in own.into_iter().enumerate() {
             let started = Instant::now();
             let problems = cell.check(&team, musher.as_deref(), &format!("{nonce}-{number}"));

@@ -4,8 +4,10 @@
 mod apt;
 mod bench;
 mod cargo;
+mod compare;
 mod demo;
 mod dispatch;
+mod enrol;
 mod faults;
 mod hosts;
 mod interop;
@@ -34,7 +36,9 @@ enum Task {
     Test(test::TestArgs),
     Lint(lint::LintArgs),
     Bench(bench::BenchArgs),
+    Compare(compare::CompareArgs),
     Demo(demo::DemoArgs),
+    Enrol(enrol::EnrolArgs),
     Faults(faults::FaultsArgs),
     Interop(interop::InteropArgs),
     Hosts(shell::HostsArgs),
@@ -57,7 +61,9 @@ fn perform(task: Task) -> Result<()> {
         Task::Test(args) => test::run(&args),
         Task::Lint(args) => lint::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Compare(args) => compare::run(&args),
         Task::Demo(args) => demo::run(&args),
+        Task::Enrol(args) => enrol::run(&args),
         Task::Faults(args) => faults::run(&args),
         Task::Interop(args) => interop::run(&args),
         Task::Hosts(args) => shell::run(&args),

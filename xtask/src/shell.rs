@@ -8,7 +8,13 @@ use clap::Args;
 use crate::{
     cargo::{self, Profile},
     dispatch::{self, Machine},
-    hosts::{base, command::User, host::Spec, suite::Suite, team::Team},
+    hosts::{
+        base::{self, Equipment},
+        command::User,
+        host::Spec,
+        suite::Suite,
+        team::Team,
+    },
     ui,
 };
 
@@ -27,7 +33,7 @@ pub(crate) struct HostsArgs {
     /// Let the client's Nix build on them through Musher
     #[arg(long)]
     musher: bool,
-    /// Only prepare the three bases
+    /// Only prepare the bases
     #[arg(long, exclusive = true)]
     prepare: bool,
     /// What to run; a shell if nothing
@@ -38,7 +44,10 @@ pub(crate) struct HostsArgs {
 /// Runs the command; its failure is this task's.
 pub(crate) fn run(args: &HostsArgs) -> Result<()> {
     if args.prepare {
-        return ui::step("prepare the bases", || base::prepare_all(&Suite::ALL));
+        return ui::step("prepare the bases", || {
+            base::prepare_all(&Suite::ALL)?;
+            base::prepare(Suite::Bookworm, Equipment::Bare).map(drop)
+        });
     }
     let builders = (1..).zip(&args.builders).map(|(number, &suite)| {
         let spec = Spec::new(format!("b{number}"), suite).with("trusted-users", "root build");

@@ -56,15 +56,22 @@ impl Row {
         self.figures.entry(way).or_default().0.push(taken);
     }
 
-    /// How many times longer `way` takes than Musher.
-    fn ratio(&self, way: Way) -> Option<f64> {
-        let musher = self.figures.get(&Way::Musher)?.median().as_secs_f64();
-        Some(self.figures.get(&way)?.median().as_secs_f64() / musher)
+    /// How many times as long as `other` `way` takes.
+    fn ratio(&self, way: Way, other: Way) -> Option<f64> {
+        let other = self.figures.get(&other)?.median().as_secs_f64();
+        Some(self.figures.get(&way)?.median().as_secs_f64() / other)
     }
 }
 
+/// What is set against what in the last columns.
+const COMPARED: [(Way, Way); 3] = [
+    (Way::Stock, Way::Musher),
+    (Way::StockMaster, Way::Musher),
+    (Way::Alone, Way::Local),
+];
+
 /// The rows as a Markdown table: each way's figures, and how many times as long
-/// as Musher stock Nix takes.
+/// one takes as another.
 pub(super) fn table(rows: &[Row]) -> String {
     let ways: Vec<Way> = Way::ALL
         .into_iter()
@@ -74,12 +81,12 @@ pub(super) fn table(rows: &[Row]) -> String {
     for way in &ways {
         let _ = write!(text, " {} |", way.title());
     }
-    let compared: Vec<Way> = match ways.contains(&Way::Musher) {
-        true => vec![Way::Stock, Way::StockMaster],
-        false => Vec::new(),
-    };
-    for way in &compared {
-        let _ = write!(text, " {} ÷ Musher |", way.title());
+    let compared: Vec<(Way, Way)> = COMPARED
+        .into_iter()
+        .filter(|(way, other)| ways.contains(way) && ways.contains(other))
+        .collect();
+    for (way, other) in &compared {
+        let _ = write!(text, " {} ÷ {} |", way.title(), other.title());
     }
     text.push_str("\n|");
     text.push_str(&"---|".repeat(2 + ways.len() + compared.len()));
@@ -94,10 +101,10 @@ pub(super) fn table(rows: &[Row]) -> String {
             let shown = row.figures.get(way).map(Figures::shown).unwrap_or_default();
             let _ = write!(text, " {shown} |");
         }
-        for &way in &compared {
+        for &(way, other) in &compared {
             let ratio = row
-                .ratio(way)
-                .map(|ratio| format!("{ratio:.1}×"))
+                .ratio(way, other)
+                .map(|ratio| format!("{ratio:.2}×"))
                 .unwrap_or_default();
             let _ = write!(text, " {ratio} |");
         }
@@ -128,8 +135,6 @@ mod tests {
         row.add(Way::Stock, Duration::from_secs(12));
         assert!(!table(&[row.clone()]).contains('÷'));
         row.add(Way::Musher, Duration::from_secs(2));
-        assert!(
-            table(&[row]).ends_with("| 12.00 s (12.00–12.00) | 2.00 s (2.00–2.00) | 6.0× |  |")
-        );
+        assert!(table(&[row]).ends_with("| 12.00 s (12.00–12.00) | 2.00 s (2.00–2.00) | 6.00× |"));
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::SLOTS;
+use super::{SLOTS, alone};
 use crate::{
     dispatch::{self, Machine},
     hosts::{host::Host, ssh::Destination, team::Team},
@@ -26,11 +26,19 @@ pub(super) enum Way {
     StockMaster,
     /// Through Musher.
     Musher,
+    /// Without Nix's part in it: `musher build` on a worker on the client.
+    Alone,
 }
 
 impl Way {
     /// Every way, in the order of the table.
-    pub(super) const ALL: [Self; 4] = [Self::Local, Self::Stock, Self::StockMaster, Self::Musher];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Local,
+        Self::Stock,
+        Self::StockMaster,
+        Self::Musher,
+        Self::Alone,
+    ];
 
     /// In the report.
     pub(super) fn title(self) -> &'static str {
@@ -39,6 +47,7 @@ impl Way {
             Self::Stock => "stock",
             Self::StockMaster => "stock + ControlMaster",
             Self::Musher => "Musher",
+            Self::Alone => "`musher build`, one worker",
         }
     }
 }
@@ -50,6 +59,7 @@ pub(super) struct Ways<'a> {
     machines: Vec<Machine>,
     /// The nix.conf that `musher setup` left, if Musher takes part.
     musher_conf: Option<String>,
+    is_far: bool,
     // Held open for as long as the ways are used.
     _relays: Vec<Relay>,
 }
@@ -80,6 +90,7 @@ impl<'a> Ways<'a> {
         let musher_conf = match musher {
             Some(program) => {
                 dispatch::use_musher(&team.client, program, &machines)?;
+                alone::prepare(&team.client)?;
                 Some(team.client.read("/etc/nix/nix.conf")?)
             }
             None => None,
@@ -89,16 +100,19 @@ impl<'a> Ways<'a> {
             destinations,
             machines,
             musher_conf,
+            is_far: link.is_some(),
             _relays: relays,
         })
     }
 
-    /// The ways there are.
+    /// The ways there are. That of a worker on the client itself has no link.
     pub(super) fn all(&self) -> impl Iterator<Item = Way> + use<> {
-        let with_musher = self.musher_conf.is_some();
-        Way::ALL
-            .into_iter()
-            .filter(move |way| *way != Way::Musher || with_musher)
+        let (with_musher, is_far) = (self.musher_conf.is_some(), self.is_far);
+        Way::ALL.into_iter().filter(move |way| match way {
+            Way::Local | Way::Stock | Way::StockMaster => true,
+            Way::Musher => with_musher,
+            Way::Alone => with_musher && !is_far,
+        })
     }
 
     /// Makes the client's Nix go this way from now on.
@@ -123,6 +137,7 @@ impl<'a> Ways<'a> {
                 )?;
                 client.restart_nix_daemon()
             }
+            Way::Alone => Ok(()),
         }
     }
 }

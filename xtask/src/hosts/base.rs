@@ -1,5 +1,6 @@
-//! The root of a suite's hosts: a Debian with Nix and sshd, made once and kept.
-//! Knows when one is out of date; what is in it stands in `base.sh`.
+//! The root of a suite's hosts: a Debian with sshd, and mostly Nix, made once and
+//! kept. Knows when one is out of date; what is in it stands in `base.sh` and
+//! `bare.sh`.
 
 use std::{
     fs::{self, File},
@@ -17,10 +18,38 @@ use crate::{
     run, ui,
 };
 
-const SCRIPT: &str = include_str!("base.sh");
+/// What a base has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Equipment {
+    /// Nix, sshd, and a compiler.
+    Nix,
+    /// sshd, and nothing else that a machine of Musher's might want.
+    Bare,
+}
 
-/// Raised whenever `base.sh` changes what it makes.
-const RECIPE: u32 = 1;
+impl Equipment {
+    fn script(self) -> &'static str {
+        match self {
+            Self::Nix => include_str!("base.sh"),
+            Self::Bare => include_str!("bare.sh"),
+        }
+    }
+
+    /// Raised whenever the script changes what it makes.
+    fn recipe(self) -> u32 {
+        match self {
+            Self::Nix | Self::Bare => 1,
+        }
+    }
+
+    /// The name of a suite's base.
+    fn base(self, suite: Suite) -> String {
+        match self {
+            Self::Nix => suite.name().to_owned(),
+            Self::Bare => format!("{}-bare", suite.name()),
+        }
+    }
+}
 
 /// What this machine needs so as to make and run hosts.
 const TOOLS: [Tool; 5] = [
@@ -60,54 +89,55 @@ impl Base {
 }
 
 /// The base of `suite`, made now if it is missing, unfinished or out of date.
-pub(crate) fn prepare(suite: Suite) -> Result<Base> {
+pub(crate) fn prepare(suite: Suite, equipment: Equipment) -> Result<Base> {
     apt::require(&TOOLS)?;
     let root = room::root()?;
-    let path = root.join(suite.name());
-    let stamp = root.join(format!("{}.stamp", suite.name()));
-    let lock = File::create(root.join(format!("{}.lock", suite.name())))
+    let name = equipment.base(suite);
+    let path = root.join(&name);
+    let stamp = root.join(format!("{name}.stamp"));
+    let lock = File::create(root.join(format!("{name}.lock")))
         .context("cannot make a base's lock file")?;
     lock.lock_shared().context("cannot lock a base")?;
-    if !is_current(&stamp)? {
+    if !is_current(&stamp, equipment)? {
         lock.unlock().context("cannot unlock a base")?;
         lock.lock().context("cannot lock a base to make it")?;
         // Another run may have made it while this one waited.
-        if !is_current(&stamp)? {
-            make(suite, &path, &stamp)?;
+        if !is_current(&stamp, equipment)? {
+            make(suite, equipment, &path, &stamp)?;
         }
         lock.lock_shared().context("cannot lock a base")?;
     }
     Ok(Base { path, _lock: lock })
 }
 
-/// Prepares the bases of several suites at once.
+/// Prepares the bases of several suites at once, with Nix.
 pub(crate) fn prepare_all(suites: &[Suite]) -> Result<()> {
     thread::scope(|scope| {
         let runs: Vec<_> = suites
             .iter()
-            .map(|&suite| scope.spawn(move || prepare(suite).map(drop)))
+            .map(|&suite| scope.spawn(move || prepare(suite, Equipment::Nix).map(drop)))
             .collect();
         runs.into_iter()
             .try_for_each(|run| run.join().unwrap_or_else(|_| bail!("a thread panicked")))
     })
 }
 
-fn is_current(stamp: &Path) -> Result<bool> {
+fn is_current(stamp: &Path, equipment: Equipment) -> Result<bool> {
     match fs::read_to_string(stamp) {
-        Ok(text) => Ok(text == stamp_text()),
+        Ok(text) => Ok(text == stamp_text(equipment)),
         Err(source) if source.kind() == ErrorKind::NotFound => Ok(false),
         Err(source) => Err(source).with_context(|| format!("cannot read `{}`", stamp.display())),
     }
 }
 
-fn stamp_text() -> String {
-    format!("recipe {RECIPE}\n")
+fn stamp_text(equipment: Equipment) -> String {
+    format!("recipe {}\n", equipment.recipe())
 }
 
-fn make(suite: Suite, path: &Path, stamp: &Path) -> Result<()> {
-    let name = suite.name();
+fn make(suite: Suite, equipment: Equipment, path: &Path, stamp: &Path) -> Result<()> {
+    let name = equipment.base(suite);
     ui::say(format!(
-        "preparing the Debian {name} base, once, in `{}`",
+        "preparing the Debian base `{name}`, once, in `{}`",
         path.display()
     ));
     for stale in [stamp, path] {
@@ -137,13 +167,14 @@ fn make(suite: Suite, path: &Path, stamp: &Path) -> Result<()> {
         .args([
             "sh",
             "-euc",
-            SCRIPT,
+            equipment.script(),
             "base.sh",
-            name,
+            suite.name(),
             &apt::debian_mirror()?,
         ])
         .arg(path)
         .arg(apt::acquire_settings()?);
     run::output(&mut script).with_context(|| format!("cannot prepare the {name} base"))?;
-    fs::write(stamp, stamp_text()).with_context(|| format!("cannot write `{}`", stamp.display()))
+    fs::write(stamp, stamp_text(equipment))
+        .with_context(|| format!("cannot write `{}`", stamp.display()))
 }

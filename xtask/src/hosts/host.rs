@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{
-    base::{self, Base},
+    base::{self, Base, Equipment},
     command::User,
     init::READY,
     network::Cable,
@@ -32,6 +32,8 @@ pub(crate) struct Spec {
     pub(crate) suite: Suite,
     /// Lines of nix.conf beyond, or instead of, those every host has.
     pub(crate) settings: Vec<(&'static str, String)>,
+    /// What it has.
+    pub(crate) equipment: Equipment,
     /// Whether it has a network of its own, on which it can be unreachable,
     /// or a port on the loopback.
     pub(crate) is_networked: bool,
@@ -44,6 +46,7 @@ impl Spec {
             name: name.into(),
             suite,
             settings: Vec::new(),
+            equipment: Equipment::Nix,
             is_networked: false,
         }
     }
@@ -52,6 +55,13 @@ impl Spec {
     #[must_use]
     pub(crate) fn with(mut self, setting: &'static str, value: impl Into<String>) -> Self {
         self.settings.push((setting, value.into()));
+        self
+    }
+
+    /// The same without Nix.
+    #[must_use]
+    pub(crate) fn bare(mut self) -> Self {
+        self.equipment = Equipment::Bare;
         self
     }
 
@@ -78,14 +88,14 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Starts a host with nix-daemon and sshd running.
+    /// Starts a host with sshd running, and nix-daemon where there is Nix.
     pub(crate) fn start(spec: Spec) -> Result<Self> {
         let name = spec.name.clone();
         Self::boot(spec).with_context(|| format!("cannot start the host `{name}`"))
     }
 
     fn boot(spec: Spec) -> Result<Self> {
-        let base = base::prepare(spec.suite)?;
+        let base = base::prepare(spec.suite, spec.equipment)?;
         let room = Room::make(&spec.name)?;
         for directory in ["upper/etc/nix", "upper/etc/ssh", "work", "root", "nix"] {
             fs::create_dir_all(room.path().join(directory)).context("cannot furnish the room")?;
@@ -113,7 +123,9 @@ impl Host {
         host.await_init()?;
         host.ssh_address = host.choose_address()?;
         host.write("/etc/ssh/sshd_config", ssh::daemon_config(host.ssh_address))?;
-        host.start_service("nix-daemon", &["nix-daemon"])?;
+        if host.has_nix() {
+            host.start_service("nix-daemon", &["nix-daemon"])?;
+        }
         host.start_service("sshd", &["/usr/sbin/sshd", "-D", "-e"])?;
         host.await_services()?;
         Ok(host)
@@ -145,7 +157,8 @@ impl Host {
 
     fn await_services(&self) -> Result<()> {
         processes::wait_until("nix-daemon and sshd listen", || {
-            Ok(self.nix_daemon_listens() && ssh::greets(self.ssh_address()))
+            let nix = !self.has_nix() || self.nix_daemon_listens();
+            Ok(nix && ssh::greets(self.ssh_address()))
         })
         .with_context(|| {
             let logs = ["nix-daemon", "sshd"]
@@ -176,6 +189,10 @@ impl Host {
     /// What its sshd proves itself with.
     pub(crate) fn host_key(&self) -> &HostKey {
         &self.host_key
+    }
+
+    fn has_nix(&self) -> bool {
+        self.spec.equipment == Equipment::Nix
     }
 
     /// Whether its network is not that of this machine.
@@ -217,8 +234,10 @@ impl Host {
         self.write("/etc/nix/nix.conf", nix_conf(&self.spec.settings, more))
     }
 
-    /// Copies a program of this machine to the host.
+    /// Copies a program of this machine to the host, where an older one may run.
     pub(crate) fn install(&self, program: &Path, inside: &str) -> Result<()> {
+        // If there is none, or it stays, copying tells.
+        let _ = fs::remove_file(self.path(inside));
         fs::copy(program, self.path(inside))
             .map(drop)
             .with_context(|| {
@@ -230,9 +249,9 @@ impl Host {
             })
     }
 
-    /// Lets `key` log in as root, and as the user `build`.
+    /// Lets `key` log in as root, and as the others.
     pub(crate) fn authorize(&self, key: &ssh::ClientKey) -> Result<()> {
-        for user in [User::Root, User::Build] {
+        for user in [User::Root, User::Build, User::Alice] {
             let home = user.home();
             let file = format!("{home}/.ssh/authorized_keys");
             self.write(&file, key.public())?;
@@ -274,6 +293,7 @@ fn start_init(base: &Base, room: &Room, spec: &Spec) -> Result<(Child, Option<Ch
     if spec.is_networked {
         command.arg("--net");
     }
+    let bare = (spec.equipment == Equipment::Bare).then_some("--bare");
     let mut unshare = command
         .arg("--")
         .arg(this_program)
@@ -281,6 +301,7 @@ fn start_init(base: &Base, room: &Room, spec: &Spec) -> Result<(Child, Option<Ch
         .arg(base.path())
         .arg("--room")
         .arg(room.path())
+        .args(bare)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -38,6 +38,9 @@ pub(crate) struct InitArgs {
     /// The host's name
     #[arg(long)]
     name: String,
+    /// Without a place for a Nix store
+    #[arg(long)]
+    bare: bool,
 }
 
 /// Never returns when all went well.
@@ -73,8 +76,10 @@ fn mount_root(args: &InitArgs, root: &Path) -> Result<()> {
         options.as_c_str(),
     )
     .context("cannot mount the overlay")?;
-    // Not on the overlay: a store does many small writes, which it makes slower.
-    mount_bind(args.room.join("nix"), root.join("nix")).context("cannot mount `/nix`")?;
+    if !args.bare {
+        // Not on the overlay: a store does many small writes, which it makes slower.
+        mount_bind(args.room.join("nix"), root.join("nix")).context("cannot mount `/nix`")?;
+    }
     mount_bind_recursive("/dev", root.join("dev")).context("cannot mount `/dev`")?;
     mount("proc", root.join("proc"), "proc", MountFlags::empty(), None)
         .context("cannot mount `/proc`")?;

@@ -18,6 +18,8 @@ pub(super) const FILE: &str = "/etc/interop.nix";
 pub(super) struct Attempt<'a> {
     pub(super) client: &'a Host,
     pub(super) builder: &'a Host,
+    /// Where the builder's store is.
+    pub(super) store: &'static str,
     /// Makes the derivations new.
     pub(super) nonce: &'a str,
     /// Whether a failing build's exit status comes through.
@@ -44,7 +46,7 @@ impl Attempt<'_> {
             "`{out}` holds something else: {result}"
         );
         ensure!(
-            self.builder.path(&out).exists(),
+            self.builder.path(&format!("{}{out}", self.store)).exists(),
             "`{out}` was built elsewhere"
         );
         self.logged(&out, &said)

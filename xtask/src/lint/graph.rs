@@ -169,7 +169,6 @@ mod tests {
             "packages": packages,
             "workspace_members": names.filter(|name| name.starts_with("musher")).collect::<Vec<_>>(),
             "resolve": { "nodes": nodes },
-            "target_directory": "",
             "workspace_root": "",
         });
         check(&serde_json::from_value(metadata).expect("metadata"))
