@@ -14,8 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 use musher_api::coordinator::coordinator_server::CoordinatorServer;
 use musher_scheduler::{LeaseId, MachineSpec, Settings as SchedulerSettings, capability_classes};
 use musher_store::ssh::{ControlDir, ControlDirError, SshError, SshOptions};
-use musher_store::transport::SocketPath;
-use rustix::fs::{FlockOperation, Mode, flock};
+use musher_store::transport::listen_privately;
+use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -175,7 +175,13 @@ pub async fn run(
     refresh_builders(&places, &specs);
 
     let socket = DaemonPlaces::control_socket(&places.run);
-    let listener = listen(&socket)?;
+    // The lock is ours, so a socket that is there belongs to nobody.
+    let listening = listen_privately(&socket).and_then(UnixListener::from_std);
+    let listener = listening.map_err(|source| DaemonError::File {
+        what: "listen on",
+        path: socket.clone(),
+        source,
+    })?;
     let clients = Clients::none();
     let reload = reloader(places.clone(), reach, core.clone());
     let service = Service {
@@ -336,30 +342,6 @@ fn limits(settings: &Settings) -> Limits {
         timeout: settings.timeout,
         max_log: settings.max_log_size,
     }
-}
-
-/// Binds the socket so that only our user and root may connect.
-fn listen(path: &Path) -> Result<UnixListener, DaemonError> {
-    // The lock is ours, so a socket that is there belongs to nobody.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            let path = path.to_owned();
-            return Err(DaemonError::File {
-                what: "remove the old",
-                path,
-                source: error,
-            });
-        }
-        Ok(()) | Err(_) => {}
-    }
-    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
-    let bound = SocketPath::new(path).and_then(|short| UnixListener::bind(short.as_path()));
-    rustix::process::umask(before);
-    bound.map_err(|source| DaemonError::File {
-        what: "listen on",
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// Brings the builders file up to date, if `musher setup` has put it there for

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
 pub use peer::{Exit, Peer, PeerEnd};
-pub use socket::SocketPath;
+pub use socket::{SocketPath, listen_privately};
 pub use stderr::Stderr;
 
 pub(crate) use child::kill_group;

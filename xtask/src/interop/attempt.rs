@@ -14,6 +14,10 @@ use crate::{
 /// Where the expression lies on the client.
 pub(super) const FILE: &str = "/etc/interop.nix";
 
+/// How long one command may take, in seconds: they take a few on a busy machine,
+/// and whoever waits for a machine that never comes back waits for ever.
+const DEADLINE: &str = "180";
+
 /// A client that builds on a builder and nowhere else.
 pub(super) struct Attempt<'a> {
     pub(super) client: &'a Host,
@@ -55,7 +59,7 @@ impl Attempt<'_> {
     /// Builds a case by `nix build -L`, which puts the derivation's name before
     /// each line of its log.
     pub(super) fn attributed(&self, case: &str) -> Result<()> {
-        let mut command = self.client.command(User::Alice, "nix");
+        let mut command = self.command(User::Alice, "nix");
         command.args([
             "build",
             "--print-build-logs",
@@ -136,8 +140,15 @@ impl Attempt<'_> {
     /// A Nix command about one case. Root's Nix opens the store itself; that of
     /// others finds that it may not, and asks nix-daemon.
     fn nix(&self, user: User, program: &str, case: &str) -> Command {
-        let mut command = self.client.command(user, program);
+        let mut command = self.command(user, program);
         command.args([FILE, "--attr", case]).args(self.arguments());
+        command
+    }
+
+    /// A command on the client, which ends after [`DEADLINE`] at the latest.
+    fn command(&self, user: User, program: &str) -> Command {
+        let mut command = self.client.command(user, "timeout");
+        command.args(["--verbose", "--kill-after=10", DEADLINE, program]);
         command
     }
 

@@ -20,6 +20,9 @@ pub(super) const OWN: &str = "/home/build/.local/state/musher/machines/here/stor
 /// Its home store.
 const HOME: &str = "/home/build/.local/state/musher/home";
 
+/// What its own coordinator prints.
+pub(super) const LOG: &str = "/home/build/.local/state/musher/daemon.log";
+
 /// Makes it a machine that a coordinator elsewhere drives.
 pub(super) fn drive(host: &Host, musher: &Path) -> Result<()> {
     install(host, musher)?;

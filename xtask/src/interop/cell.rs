@@ -162,10 +162,22 @@ impl Cell {
         if self.builder.is_bare() {
             outcomes.push(("the builder's stores", attempt.verify_bare(team)));
         }
-        outcomes
+        let mut problems: Vec<String> = outcomes
             .into_iter()
             .filter_map(|(what, outcome)| Some(format!("{what}: {:#}", outcome.err()?)))
-            .collect()
+            .collect();
+        if !problems.is_empty() && musher.is_some() {
+            problems.push(format!("the coordinator said\n{}", self.log(&attempt)));
+        }
+        problems
+    }
+
+    /// What the coordinator of the cell has printed.
+    fn log(&self, attempt: &Attempt<'_>) -> String {
+        match self.builder {
+            Builder::Nix(_) | Builder::Worker => attempt.client.service_log("musher"),
+            Builder::Remote => attempt.builder.read(bare::LOG).unwrap_or_default(),
+        }
     }
 
     fn prepare<'a>(

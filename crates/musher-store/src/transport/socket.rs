@@ -1,9 +1,15 @@
-//! Unix sockets whose path is longer than the address of a socket can be.
+//! Unix sockets by their paths, which may be longer than the address of a socket
+//! can be. Knows nothing of who comes.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, fchmod};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{bind, listen, socket_with};
 
 /// The longest path of a socket, with the byte that ends it.
 const LONGEST: usize = 107;
@@ -42,11 +48,46 @@ impl SocketPath {
     }
 }
 
+/// How many callers may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// Listens on `path`, to which only our user and root may connect, in place of a
+/// socket that is there. The caller knows that nobody listens on that one.
+/// Never blocks.
+pub fn listen_privately(path: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let short = SocketPath::new(path)?;
+    let address = SocketAddrUnix::new(short.as_path())?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // Linux gives the file the mode of the socket. The umask would do it too,
+    // and to whatever other threads make meanwhile.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    bind(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::net::{UnixListener, UnixStream};
 
-    use super::SocketPath;
+    use super::{SocketPath, listen_privately};
+
+    #[test]
+    fn a_private_socket_takes_the_place_of_an_old_one() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("socket");
+        drop(UnixListener::bind(&path).expect("it can be bound"));
+        let _listener = listen_privately(&path).expect("it can be bound again");
+        let mode = path.metadata().expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        UnixStream::connect(&path).expect("it can be connected to");
+    }
 
     #[test]
     fn a_socket_may_lie_deep() {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
 
 use futures_util::{Stream, stream};
-use musher_store::transport::SocketPath;
+use musher_store::transport::{SocketPath, listen_privately};
 use rustix::process::geteuid;
 use tokio::net::{UnixListener, UnixStream};
 use tracing::warn;
@@ -33,17 +33,11 @@ pub(crate) fn private_dir(dir: &Path) -> Result<(), WorkerError> {
     }
 }
 
-/// Listens on `path`, whose directory is ours alone, in place of whoever left a
-/// socket there.
+/// Listens on `path`, in place of whoever left a socket there.
 pub(super) fn listen(path: &Path) -> Result<UnixListener, WorkerError> {
-    let failed = WorkerError::file("listen on", path);
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        Ok(()) | Err(_) => {}
-    }
-    SocketPath::new(path)
-        .and_then(|short| UnixListener::bind(short.as_path()))
-        .map_err(failed)
+    listen_privately(path)
+        .and_then(UnixListener::from_std)
+        .map_err(WorkerError::file("listen on", path))
 }
 
 /// Whether somebody listens on `path`.
