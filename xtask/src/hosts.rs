@@ -7,6 +7,7 @@
 
 pub(crate) mod base;
 pub(crate) mod command;
+mod disk;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod network;

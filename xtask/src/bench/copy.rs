@@ -30,13 +30,16 @@ const ROUND_TRIP: Duration = Duration::from_millis(50);
 const LARGE: u64 = 1 << 30;
 
 /// The configuration by which the host serves a store of Musher's.
-const CONFIG: &str = "/srv/musher/musher.toml";
+const CONFIG: &str = "/nix/musher/musher.toml";
+
+/// That store, on the file system that has Nix's.
+const HOME: &str = "/nix/musher/home";
 
 /// Copy many small files and a large one into a store of Musher's and into Nix's
 #[derive(Args)]
 pub(crate) struct CopyArgs {
     /// How often each figure is measured; over the slow link once
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 5)]
     repeat: usize,
     /// Leave the slow link out
     #[arg(long)]
@@ -53,7 +56,7 @@ enum Content {
 impl Content {
     fn title(self) -> &'static str {
         match self {
-            Self::Small => "20,000 files of 1 KiB",
+            Self::Small => "20,000 files of 1 KiB in 200 directories",
             Self::Large => "1 GiB in one file",
         }
     }
@@ -63,10 +66,9 @@ impl Content {
         // What is made of small files stays, here and where it is copied to: a
         // disk that has just lost many files makes new ones slowly.
         let script = match self {
-            Self::Small => {
-                "mkdir content; head -c 20480000 /dev/urandom | split -b 1024 -a 4 - content/"
-                    .to_owned()
-            }
+            Self::Small => "for dir in $(seq 200); do mkdir -p content/$dir; \
+                 head -c 102400 /dev/urandom | split -b 1024 - content/$dir/; done"
+                .to_owned(),
             Self::Large => format!("head -c {LARGE} /dev/urandom > content"),
         };
         let script = format!(
@@ -108,8 +110,8 @@ impl Who {
                 client.sh(User::Root, &format!("NIX_REMOTE=daemon {delete}"))?;
             }
             Self::Musher => {
-                let delete = "musher store gc --store /srv/musher/home";
-                host.sh(User::Root, delete)?;
+                let delete = format!("musher store gc --store {HOME}");
+                host.sh(User::Root, &delete)?;
             }
         }
         Ok(())
@@ -119,12 +121,13 @@ impl Who {
 /// Measures both ways in turn and prints them side by side.
 pub(super) fn run(args: &CopyArgs) -> Result<()> {
     let musher = cargo::build_musher(Profile::Release)?;
-    let team = Team::start(Spec::new("client", SUITE), vec![Spec::new("b1", SUITE)])?;
+    let host = Spec::new("b1", SUITE).with_disk();
+    let team = Team::start(Spec::new("client", SUITE), vec![host])?;
     let host = team.builders.first().context("the team has a builder")?;
     for host in [&team.client, host] {
         host.install(&musher, "/usr/bin/musher")?;
     }
-    host.write(CONFIG, "home-store = \"/srv/musher/home\"\n")?;
+    host.write(CONFIG, format!("home-store = \"{HOME}\"\n"))?;
     let mut table = String::from(
         "| what | link | stock: `nix copy` | Musher: `musher store copy` | stock ÷ Musher |\n\
          |---|---|---|---|---|",
@@ -159,10 +162,12 @@ pub(super) fn run(args: &CopyArgs) -> Result<()> {
 fn measure(team: &Team, host: &Host, content: Content, repeat: usize) -> Result<[Duration; 2]> {
     let ways = [Who::Stock, Who::Musher];
     let mut taken = [Vec::new(), Vec::new()];
-    for _ in 0..repeat {
+    for number in 0..repeat {
         let path = content.make(&team.client)?;
-        for (who, taken) in ways.iter().zip(&mut taken) {
-            taken.push(who.copy(&team.client, &path)?);
+        // In turn, so that neither always has the disk that the other filled.
+        for way in [number % 2, (number + 1) % 2] {
+            host.sh(User::Root, "sync")?;
+            taken[way].push(ways[way].copy(&team.client, &path)?);
         }
         if let Content::Large = content {
             for who in ways.iter().rev() {

@@ -37,6 +37,8 @@ pub(crate) struct Spec {
     /// Whether it has a network of its own, on which it can be unreachable,
     /// or a port on the loopback.
     pub(crate) is_networked: bool,
+    /// Whether it has a disk of its own, on which nothing was deleted before.
+    pub(crate) has_disk: bool,
 }
 
 impl Spec {
@@ -48,6 +50,7 @@ impl Spec {
             settings: Vec::new(),
             equipment: Equipment::Nix,
             is_networked: false,
+            has_disk: false,
         }
     }
 
@@ -69,6 +72,13 @@ impl Spec {
     #[must_use]
     pub(crate) fn networked(mut self) -> Self {
         self.is_networked = true;
+        self
+    }
+
+    /// The same with a disk of its own.
+    #[must_use]
+    pub(crate) fn with_disk(mut self) -> Self {
+        self.has_disk = true;
         self
     }
 }
@@ -96,7 +106,7 @@ impl Host {
 
     fn boot(spec: Spec) -> Result<Self> {
         let base = base::prepare(spec.suite, spec.equipment)?;
-        let room = Room::make(&spec.name)?;
+        let room = Room::make(&spec.name, spec.has_disk)?;
         for directory in ["upper/etc/nix", "upper/etc/ssh", "work", "root", "nix"] {
             fs::create_dir_all(room.path().join(directory)).context("cannot furnish the room")?;
         }

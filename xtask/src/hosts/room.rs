@@ -13,6 +13,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use super::disk::{self, Disk};
+
 /// The directory of all hosts: `MUSHER_HOSTS_DIR`, or one below `/var/cache`.
 pub(crate) fn root() -> Result<PathBuf> {
     let path = env::var_os("MUSHER_HOSTS_DIR")
@@ -29,13 +31,14 @@ pub(crate) fn root() -> Result<PathBuf> {
 /// The directory of one running host; it goes when this value does.
 pub(crate) struct Room {
     path: PathBuf,
+    disk: Option<Disk>,
     // Held locked while the room is in use: what tells it from one left behind.
     _lock: File,
 }
 
 impl Room {
-    /// Makes a room for a host called `name`.
-    pub(crate) fn make(name: &str) -> Result<Self> {
+    /// Makes a room for a host called `name`, perhaps with a disk of its own.
+    pub(crate) fn make(name: &str, has_disk: bool) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let running = running()?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -44,12 +47,20 @@ impl Room {
         let lock = File::create(lock_of(&path))
             .with_context(|| format!("cannot make a lock for `{}`", path.display()))?;
         lock.lock().context("cannot lock a room just made")?;
-        Ok(Self { path, _lock: lock })
+        let mut room = Self {
+            path,
+            disk: None,
+            _lock: lock,
+        };
+        if has_disk {
+            room.disk = Some(Disk::make(&room.path)?);
+        }
+        Ok(room)
     }
 
-    /// The directory itself.
+    /// The directory for the host's files.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.disk.as_ref().map_or(&self.path, Disk::path)
     }
 }
 
@@ -87,6 +98,7 @@ fn lock_of(room: &Path) -> PathBuf {
 
 /// The lock goes last, so that a room half cleared is swept another time.
 fn clear(room: &Path) {
+    disk::unmount(room);
     let Ok(entries) = fs::read_dir(room) else {
         return;
     };

@@ -2,19 +2,21 @@
 //! and 0555, modification time 1. Works relative to open directories, so that
 //! nobody can redirect it, and hashes what it reads. Knows no store.
 
+mod writers;
+
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, Read, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use musher_protocol::types::NarHash;
 use nix_archive::nar::{self, Event, FileContents, ReadEvent, decode_events_reader};
 use rustix::fs::{
-    AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, fchmod, fstat, futimens, mkdirat,
-    openat, symlinkat, utimensat,
+    AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, mkdirat, openat, symlinkat, utimensat,
 };
 
+use self::writers::{Directory, SMALL, SmallFile, Writers};
 use super::hashing::HashingReader;
 
 /// What was unpacked.
@@ -43,12 +45,11 @@ pub(super) fn unpack(
         parent,
         name,
         open: Vec::new(),
-        buffer: vec![0; reader.chunk_size()],
-        checked: [false; 2],
-        canonical: true,
+        chunk_size: reader.chunk_size(),
+        writers: Writers::new(),
     };
     decode_events_reader(&mut reader, |event| Ok(tree.put(event)?))?;
-    let canonical = tree.canonical;
+    let canonical = tree.writers.finish()?;
     let (hash, size) = reader.finish();
     Ok(Unpacked {
         hash,
@@ -62,11 +63,10 @@ struct Tree<'a> {
     parent: BorrowedFd<'a>,
     name: &'a OsStr,
     /// The directories that are being filled, outermost first.
-    open: Vec<OwnedFd>,
-    buffer: Vec<u8>,
-    /// Whether a file was looked at, by whether it is executable.
-    checked: [bool; 2],
-    canonical: bool,
+    open: Vec<Arc<Directory>>,
+    /// Bytes of a large file that are written at a time.
+    chunk_size: usize,
+    writers: Writers,
 }
 
 impl Tree<'_> {
@@ -77,14 +77,10 @@ impl Tree<'_> {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 mkdirat(parent, name, Mode::from_raw_mode(0o700))?;
                 let dir = openat(parent, name, flags, Mode::empty())?;
-                self.open.push(dir);
+                let parent = self.open.last().cloned();
+                self.open.push(self.writers.directory(dir, parent));
             }
-            Event::DirectoryEnd { .. } => {
-                if let Some(dir) = self.open.pop() {
-                    fchmod(&dir, Mode::from_raw_mode(0o555))?;
-                    futimens(&dir, &STORE_TIME)?;
-                }
-            }
+            Event::DirectoryEnd { .. } => drop(self.open.pop()),
             Event::Regular {
                 name,
                 executable,
@@ -105,32 +101,29 @@ impl Tree<'_> {
         executable: bool,
         mut contents: FileContents<'_, R>,
     ) -> io::Result<()> {
+        if let (Some(dir), Some(name), 0..=SMALL) = (self.open.last(), name, contents.size()) {
+            let mut bytes = Vec::with_capacity(usize::try_from(contents.size()).unwrap_or(0));
+            contents.read_to_end(&mut bytes)?;
+            return self.writers.write(SmallFile {
+                dir: Arc::clone(dir),
+                name: OsStr::from_bytes(name).to_owned(),
+                executable,
+                contents: bytes,
+            });
+        }
         let (parent, name) = self.place(name);
-        let mode = match executable {
-            true => Mode::from_raw_mode(0o555),
-            false => Mode::from_raw_mode(0o444),
-        };
-        // The mode is no hindrance to the one who makes the file.
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(openat(parent, name, flags, mode)?);
-        loop {
-            match contents.read(&mut self.buffer) {
-                Ok(0) => break,
-                Ok(count) => file.write_all(&self.buffer[..count])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        let outcome = self.writers.outcome();
+        let mut buffer = vec![0; self.chunk_size];
+        outcome.write_file(parent, name, executable, |file| {
+            loop {
+                match contents.read(&mut buffer) {
+                    Ok(0) => return Ok(()),
+                    Ok(count) => file.write_all(&buffer[..count])?,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
             }
-        }
-        futimens(&file, &STORE_TIME)?;
-        // One look at the first of each kind says what the others got.
-        let checked = &mut self.checked[usize::from(executable)];
-        if !*checked {
-            *checked = true;
-            let got = Mode::from_raw_mode(fstat(&file)?.st_mode);
-            self.canonical &= got == mode;
-        }
-        Ok(())
+        })
     }
 
     /// Where the next entry belongs.
