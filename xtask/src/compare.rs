@@ -90,6 +90,8 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
             let ours = ours.with_context(|| format!("nothing is known of `{name}`"))?;
             found.extend(differences(name, who, stock, ours));
         }
+        ours::verify(&host, who)
+            .with_context(|| format!("the store built in as {} is not sound", who.name()))?;
         ui::say(format!(
             "built with Musher as {} in {}",
             who.name(),

@@ -12,9 +12,11 @@ mod faults;
 mod hosts;
 mod interop;
 mod lint;
+mod newest;
 mod relay;
 mod run;
 mod shell;
+mod soundness;
 mod test;
 mod ui;
 

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{
     apt::{self, Tool},
-    cargo, compare, enrol, interop, lint, run, ui,
+    cargo, compare, enrol, interop, lint, newest, run, ui,
 };
 
 /// Run every check that CI runs
@@ -49,6 +49,7 @@ pub(crate) fn run(_: &TestArgs) -> Result<()> {
     )?;
     ui::step("lint", || lint::run(&lint::LintArgs {}))?;
     with_cargo("tests", &["test", "--workspace"])?;
+    ui::step("tests with the newest Nix", newest::run)?;
     ui::step("compare", || compare::run(&compare::CompareArgs::all()))?;
     ui::step("enrol", || enrol::run(&enrol::EnrolArgs::quick()))?;
     ui::step("interop", || interop::run(&interop::InteropArgs::all()))

@@ -13,7 +13,7 @@ use super::plan::{Manner, Plan};
 use super::stock::{Path, VARIABLE, without_colours};
 use crate::{
     hosts::{command::User, host::Host},
-    run,
+    run, soundness,
 };
 
 /// Who builds.
@@ -110,6 +110,13 @@ pub(super) fn build(host: &Host, plan: &Plan, who: Who) -> Result<BTreeMap<Strin
         Ok((name.clone(), one.clone()))
     });
     cases.collect()
+}
+
+/// Has the host's Nix verify the store that `who` has built in.
+pub(super) fn verify(host: &Host, who: Who) -> Result<()> {
+    let mut command = host.command(who.user(), "nix-store");
+    let store = format!("{}/compared/store", who.user().home());
+    soundness::verify(command.args(["--store", &store]))
 }
 
 /// Gives `order` to the program that builds.

@@ -3,12 +3,12 @@
 
 use std::process::{Command, Output};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     dispatch,
     hosts::{command::User, host::Host},
-    run,
+    run, soundness,
 };
 
 /// Where the expression lies on the client.
@@ -115,13 +115,7 @@ impl Attempt<'_> {
     /// Whether the client's store is sound.
     pub(super) fn verify(&self) -> Result<()> {
         let mut command = self.client.command(User::Root, "nix-store");
-        let verified = run::outcome(command.args(["--verify", "--check-contents"]))?;
-        let told = run::both_streams(&verified);
-        let complains = told.contains("error") || told.contains("warning");
-        if complains || !verified.status.success() {
-            bail!("`nix-store --verify` complains\n{told}");
-        }
-        Ok(())
+        soundness::verify(&mut command)
     }
 
     /// Whether the client's Nix has kept the log of what made `path`.

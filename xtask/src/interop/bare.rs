@@ -3,12 +3,12 @@
 
 use std::{path::Path, process::Command};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     dispatch::{FEATURES, SANDBOX_PATHS, system},
     hosts::{command::User, host::Host, processes},
-    run,
+    run, soundness,
 };
 
 /// Where its worker keeps its store, if a coordinator elsewhere drives it.
@@ -105,16 +105,8 @@ fn verify_store(store: &Path, newest: &Host) -> Result<()> {
     let copy = newest.path(COPY);
     run::output(Command::new("cp").arg("-a").arg(store).arg(copy))?;
     let mut command = newest.command(User::Root, "nix-store");
-    let verify = ["--store", COPY, "--verify", "--check-contents"];
-    let verified = run::outcome(command.args(verify))?;
-    let told = run::both_streams(&verified);
-    let complains = told.contains("error") || told.contains("warning");
-    ensure!(
-        verified.status.success() && !complains,
-        "`nix-store --verify` complains of `{}`\n{told}",
-        store.display()
-    );
-    Ok(())
+    soundness::verify(command.args(["--store", COPY]))
+        .with_context(|| format!("`{}` is not sound", store.display()))
 }
 
 /// Whether a client and the newest Nix say the same of every path that is in

@@ -108,7 +108,6 @@ pub(crate) fn agrees(store: &LocalStore, root: &Path) {
     for info in store.path_infos(&paths).expect("infos") {
         let nix = said[&*store_dir.render_path(&info.path)];
         let ours = serde_json::json!({
-            "path": store_dir.render_path(&info.path),
             "narHash": nix_derivation::NixHash::Sha256(info.nar_hash.0).to_sri_string(),
             "narSize": info.nar_size,
             "references": info.references.iter().map(|path| store_dir.render_path(path)).collect::<Vec<_>>(),
