@@ -50,6 +50,7 @@ pub(super) fn realise(
         queue: VecDeque::new(),
         news: VecDeque::new(),
         end: None,
+        is_over: false,
     };
     Ok(stream::unfold(listener, async |mut listener| {
         let event = listener.next().await;
@@ -110,6 +111,8 @@ struct Listener {
     news: VecDeque<Happened>,
     /// The last event, once all happened that will.
     end: Option<api::Done>,
+    /// Whether that was told.
+    is_over: bool,
 }
 
 impl Listener {
@@ -126,12 +129,12 @@ impl Listener {
                 self.builds.clear();
                 self.open.clear();
                 if let Some(done) = self.end.take() {
-                    self.order.clear();
+                    self.is_over = true;
                     let event = Some(Event::Done(done));
                     return Ok(api::RealiseEvent { event });
                 }
             }
-            if self.end.is_none() && self.order.is_empty() {
+            if self.is_over {
                 return std::future::pending().await;
             }
             if self.news.is_empty()

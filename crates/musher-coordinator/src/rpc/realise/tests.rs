@@ -138,6 +138,16 @@ async fn a_failure_is_told_before_what_it_takes_along() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_for_nothing_is_granted_at_once() {
+    let team = Team::new(&[("b1", 1)]).await;
+    let mut events = asked(&team, &[]);
+    expect_test::expect![[r#"
+        plan ; 0 valid
+        done "#]]
+    .assert_eq(&rest(&mut events).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_hangs_up_is_not_built_for() {
     let mut team = Team::new(&[("b1", 1)]).await;
     add_graph(&team, "app");
