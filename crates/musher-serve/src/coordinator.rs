@@ -4,6 +4,7 @@
 
 mod build;
 mod error;
+mod feed;
 mod link;
 mod log_cursor;
 mod nar;

@@ -6,11 +6,10 @@ use std::fmt;
 use bytes::Bytes;
 use musher_api::coordinator as api;
 use musher_api::coordinator::build_event::Event;
-use tonic::Streaming;
 
-use super::link::{Client, Reached};
+use super::feed::{Feed, Next};
 use super::log_cursor::LogCursor;
-use super::{Coordinator, CoordinatorError, is_passing, new_id, refused};
+use super::{Coordinator, CoordinatorError, new_id};
 
 /// What is asked of the coordinator; can be asked again.
 #[derive(Debug, Clone)]
@@ -73,7 +72,7 @@ pub(crate) struct Build {
     /// The newest attempt that was heard of.
     attempt: u64,
     log: LogCursor,
-    events: Option<Streaming<api::BuildEvent>>,
+    feed: Feed<api::BuildEvent>,
 }
 
 impl Build {
@@ -83,7 +82,7 @@ impl Build {
             order,
             attempt: 0,
             log: LogCursor::default(),
-            events: None,
+            feed: Feed::new(),
         }
     }
 
@@ -99,62 +98,22 @@ impl Build {
         coordinator: &mut Coordinator,
     ) -> Result<News, CoordinatorError> {
         loop {
-            let Some(events) = &mut self.events else {
-                if let Some(news) = self.ask(coordinator).await? {
-                    return Ok(news);
-                }
-                continue;
+            let Self {
+                order, log, feed, ..
+            } = self;
+            let next = feed.next(coordinator, async |mut client| {
+                let mut request = order.0.clone();
+                request.log_attempt = log.attempt;
+                request.log_offset = log.offset;
+                Ok(client.build(request).await?.into_inner())
+            });
+            let event = match next.await? {
+                Next::Event(event) => event.event.ok_or(CoordinatorError::UnknownEvent)?,
+                Next::CoordinatorAway => return Ok(News::CoordinatorAway),
             };
-            match events.message().await {
-                Ok(Some(event)) => {
-                    coordinator.answered();
-                    let event = event.event.ok_or(CoordinatorError::UnknownEvent)?;
-                    if let Some(news) = self.hear(event) {
-                        return Ok(news);
-                    }
-                }
-                Ok(None) => {
-                    if let Some(news) = self.lost(coordinator) {
-                        return Ok(news);
-                    }
-                }
-                Err(status) if is_passing(&status) => {
-                    if let Some(news) = self.lost(coordinator) {
-                        return Ok(news);
-                    }
-                }
-                Err(status) => return Err(refused(&status)),
+            if let Some(news) = self.hear(event) {
+                return Ok(news);
             }
-        }
-    }
-
-    async fn ask(
-        &mut self,
-        coordinator: &mut Coordinator,
-    ) -> Result<Option<News>, CoordinatorError> {
-        let client = match coordinator.reach().await? {
-            Reached::Client(client) => client,
-            Reached::Tell => return Ok(Some(News::CoordinatorAway)),
-            Reached::Away => return Ok(None),
-        };
-        let mut request = self.order.0.clone();
-        request.log_attempt = self.log.attempt;
-        request.log_offset = self.log.offset;
-        match open(client, request).await {
-            Ok(events) => {
-                self.events = Some(events);
-                Ok(None)
-            }
-            Err(status) if is_passing(&status) => Ok(self.lost(coordinator)),
-            Err(status) => Err(refused(&status)),
-        }
-    }
-
-    fn lost(&mut self, coordinator: &mut Coordinator) -> Option<News> {
-        self.events = None;
-        match coordinator.lost() {
-            Reached::Tell => Some(News::CoordinatorAway),
-            Reached::Client(_) | Reached::Away => None,
         }
     }
 
@@ -181,13 +140,6 @@ impl fmt::Debug for Build {
             .field("attempt", &self.attempt)
             .finish_non_exhaustive()
     }
-}
-
-async fn open(
-    mut client: Client,
-    request: api::BuildRequest,
-) -> Result<Streaming<api::BuildEvent>, tonic::Status> {
-    Ok(client.build(request).await?.into_inner())
 }
 
 #[cfg(test)]

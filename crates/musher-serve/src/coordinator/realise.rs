@@ -8,11 +8,10 @@ use bytes::Bytes;
 use musher_api::coordinator as api;
 use musher_api::coordinator::build_news::News;
 use musher_api::coordinator::realise_event::Event;
-use tonic::Streaming;
 
-use super::link::{Client, Reached};
+use super::feed::{Feed, Next};
 use super::log_cursor::LogCursor;
-use super::{Coordinator, CoordinatorError, is_passing, new_id, refused};
+use super::{Coordinator, CoordinatorError, new_id};
 
 /// What is new about a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +63,7 @@ pub(crate) struct Realise {
     request: api::RealiseRequest,
     /// Of the builds that run, by derivation.
     heard: BTreeMap<String, Heard>,
-    events: Option<Streaming<api::RealiseEvent>>,
+    feed: Feed<api::RealiseEvent>,
 }
 
 impl Realise {
@@ -79,7 +78,7 @@ impl Realise {
                 ..Default::default()
             },
             heard: BTreeMap::new(),
-            events: None,
+            feed: Feed::new(),
         }
     }
 
@@ -90,59 +89,17 @@ impl Realise {
         coordinator: &mut Coordinator,
     ) -> Result<RealiseNews, CoordinatorError> {
         loop {
-            let Some(events) = &mut self.events else {
-                if let Some(news) = self.ask(coordinator).await? {
-                    return Ok(news);
-                }
-                continue;
+            let Self { request, feed, .. } = self;
+            let next = feed.next(coordinator, async |mut client| {
+                Ok(client.realise(request.clone()).await?.into_inner())
+            });
+            let event = match next.await? {
+                Next::Event(event) => event.event.ok_or(CoordinatorError::UnknownEvent)?,
+                Next::CoordinatorAway => return Ok(RealiseNews::CoordinatorAway),
             };
-            match events.message().await {
-                Ok(Some(event)) => {
-                    coordinator.answered();
-                    let event = event.event.ok_or(CoordinatorError::UnknownEvent)?;
-                    if let Some(news) = self.hear(event)? {
-                        return Ok(news);
-                    }
-                }
-                Ok(None) => {
-                    if let Some(news) = self.lost(coordinator) {
-                        return Ok(news);
-                    }
-                }
-                Err(status) if is_passing(&status) => {
-                    if let Some(news) = self.lost(coordinator) {
-                        return Ok(news);
-                    }
-                }
-                Err(status) => return Err(refused(&status)),
+            if let Some(news) = self.hear(event)? {
+                return Ok(news);
             }
-        }
-    }
-
-    async fn ask(
-        &mut self,
-        coordinator: &mut Coordinator,
-    ) -> Result<Option<RealiseNews>, CoordinatorError> {
-        let client = match coordinator.reach().await? {
-            Reached::Client(client) => client,
-            Reached::Tell => return Ok(Some(RealiseNews::CoordinatorAway)),
-            Reached::Away => return Ok(None),
-        };
-        match open(client, self.request.clone()).await {
-            Ok(events) => {
-                self.events = Some(events);
-                Ok(None)
-            }
-            Err(status) if is_passing(&status) => Ok(self.lost(coordinator)),
-            Err(status) => Err(refused(&status)),
-        }
-    }
-
-    fn lost(&mut self, coordinator: &mut Coordinator) -> Option<RealiseNews> {
-        self.events = None;
-        match coordinator.lost() {
-            Reached::Tell => Some(RealiseNews::CoordinatorAway),
-            Reached::Client(_) | Reached::Away => None,
         }
     }
 
@@ -193,11 +150,4 @@ impl fmt::Debug for Realise {
             .field("roots", &self.request.roots.len())
             .finish_non_exhaustive()
     }
-}
-
-async fn open(
-    mut client: Client,
-    request: api::RealiseRequest,
-) -> Result<Streaming<api::RealiseEvent>, tonic::Status> {
-    Ok(client.realise(request).await?.into_inner())
 }
