@@ -47,6 +47,28 @@ pub enum HostKeyError {
         /// What ssh said.
         said: String,
     },
+    /// The user's ssh knows it as one that no host may have any more.
+    #[error("the host shows a key that `{}` calls revoked: {fingerprint}", file.display())]
+    Revoked {
+        /// The key's fingerprint.
+        fingerprint: String,
+        /// Where it is called that.
+        file: PathBuf,
+    },
+}
+
+impl HostKeyError {
+    /// Advice the user can act on, if there is any.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Revoked { file, .. } => Some(format!(
+                "whoever has the key may pose as the host: have another made there; if it was \
+                 called revoked by mistake, take the `@revoked` line out of `{}`",
+                file.display()
+            )),
+            Self::Run { .. } | Self::Options { .. } | Self::NotShown { .. } => None,
+        }
+    }
 }
 
 /// The name under which a key that is shown is noted.
@@ -63,6 +85,11 @@ struct Resolved {
 impl FoundHostKey {
     /// Finds the keys of `authority`: those that the user's ssh would accept, or
     /// else the one that the host shows. `scratch` is a directory of ours.
+    ///
+    /// # Errors
+    ///
+    /// A key that is marked as revoked is never one to accept. Authorities are not
+    /// followed: a key that only they vouch for counts as unknown.
     pub async fn find(
         authority: &Authority,
         options: &SshOptions,
@@ -70,18 +97,32 @@ impl FoundHostKey {
     ) -> Result<Self, HostKeyError> {
         let resolved = resolve(authority, options).await?;
         let mut known = Vec::new();
+        let mut revoked = Vec::new();
         for file in resolved.files.iter().filter(|file| file.exists()) {
             let mut keygen = Command::new("ssh-keygen");
             keygen.arg("-F").arg(&resolved.name).arg("-f").arg(file);
             let output = run("ssh-keygen", &mut keygen).await?;
-            known.extend(known_keys(&String::from_utf8_lossy(&output.stdout)));
+            for line in known_lines(&String::from_utf8_lossy(&output.stdout)) {
+                match line {
+                    KnownLine::Key(key) => known.push(key),
+                    KnownLine::Revoked(key) => revoked.push((key, file.clone())),
+                }
+            }
         }
         known.dedup();
+        known.retain(|known| revoked.iter().all(|(key, _)| key != known));
         if let Ok(key) = HostKey::from_lines(&known.join("\n")) {
             return Ok(Self { key, known: true });
         }
         let key = shown(authority, options, scratch).await?;
-        Ok(Self { key, known: false })
+        let found = (revoked.into_iter()).find(|(bad, _)| key.lines().contains(bad));
+        match found {
+            None => Ok(Self { key, known: false }),
+            Some((key, file)) => Err(HostKeyError::Revoked {
+                fingerprint: fingerprint(&key).unwrap_or(key),
+                file,
+            }),
+        }
     }
 
     /// The keys' fingerprints: `ED25519 SHA256:…`.
@@ -136,7 +177,13 @@ async fn shown(
     let text = std::fs::read_to_string(&file).unwrap_or_default();
     // A file of the last time would be another host's.
     let _ = std::fs::remove_file(&file);
-    HostKey::from_lines(&known_keys(&text).join("\n")).map_err(|_| HostKeyError::NotShown {
+    let keys: Vec<String> = known_lines(&text)
+        .filter_map(|line| match line {
+            KnownLine::Key(key) => Some(key),
+            KnownLine::Revoked(_) => None,
+        })
+        .collect();
+    HostKey::from_lines(&keys.join("\n")).map_err(|_| HostKeyError::NotShown {
         said: words(&output.stderr),
     })
 }
@@ -193,18 +240,34 @@ fn parse_resolved(text: &str) -> Resolved {
     }
 }
 
-/// The keys of known_hosts lines, without the hosts. Marked lines are for
-/// authorities, or for keys that were revoked.
-fn known_keys(text: &str) -> Vec<String> {
+/// What a line of known_hosts says of a key, `TYPE BASE64`.
+#[derive(Debug, PartialEq, Eq)]
+enum KnownLine {
+    /// The host has it.
+    Key(String),
+    /// No host may have it any more.
+    Revoked(String),
+}
+
+/// The keys of known_hosts lines, without the hosts. A key of an authority is
+/// none of a host's: a host proves itself by a certificate then, and what we pin
+/// is a key.
+fn known_lines(text: &str) -> impl Iterator<Item = KnownLine> {
     let line = |line: &str| {
-        let mut words = line.split_whitespace();
+        let mut words = line.split_whitespace().peekable();
+        let marker = words.next_if(|word| word.starts_with('@'));
         let host = words.next()?;
-        if host.starts_with('#') || host.starts_with('@') {
+        if host.starts_with('#') {
             return None;
         }
-        Some(format!("{} {}", words.next()?, words.next()?))
+        let key = format!("{} {}", words.next()?, words.next()?);
+        match marker {
+            None => Some(KnownLine::Key(key)),
+            Some("@revoked") => Some(KnownLine::Revoked(key)),
+            Some(_) => None,
+        }
     };
-    text.lines().filter_map(line).collect()
+    text.lines().filter_map(line)
 }
 
 /// The fingerprint of a line `TYPE BASE64`, as ssh shows it.
@@ -236,9 +299,14 @@ mod tests {
     fn keys_of_authorities_are_none_of_the_host() {
         let text = "# Host b found: line 1\nb ssh-ed25519 AAAA me\n@cert-authority *.x ssh-rsa \
                     AAAB\n@revoked b ssh-rsa AAAC\n|1|x=|y= ecdsa-sha2-nistp256 AAAD\n";
+        let lines: Vec<KnownLine> = known_lines(text).collect();
         assert_eq!(
-            known_keys(text),
-            ["ssh-ed25519 AAAA", "ecdsa-sha2-nistp256 AAAD"]
+            lines,
+            [
+                KnownLine::Key("ssh-ed25519 AAAA".to_owned()),
+                KnownLine::Revoked("ssh-rsa AAAC".to_owned()),
+                KnownLine::Key("ecdsa-sha2-nistp256 AAAD".to_owned())
+            ]
         );
     }
 

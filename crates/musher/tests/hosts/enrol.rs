@@ -28,6 +28,11 @@ impl Person {
             host.file("home/.ssh/authorized_keys"),
         )
         .expect("keys");
+        let known = format!(
+            "UserKnownHostsFile {}\n",
+            host.file("known_hosts").display()
+        );
+        fs::write(host.file("ssh_config"), known).expect("written");
         fs::create_dir(host.file("there")).expect("a directory");
         fs::write(host.file("there/thesis"), "theirs").expect("written");
         Some(Self { host })
@@ -45,9 +50,10 @@ impl Person {
     }
 
     fn ssh_options(&self) -> String {
-        let key = self.file("client");
+        let (config, key) = (self.file("ssh_config"), self.file("client"));
         format!(
-            "-F none -o IdentitiesOnly=yes -o IdentityAgent=none -i {}",
+            "-F {} -o IdentitiesOnly=yes -o IdentityAgent=none -i {}",
+            config.display(),
             key.display()
         )
     }
@@ -134,6 +140,55 @@ fn a_machine_is_added_once_and_removed_without_a_trace() {
     let removed = person.machine("remove b1 --yes");
     assert_eq!(removed.code, Some(0), "{}", removed.stderr);
     person.assert_clean(config);
+}
+
+#[test]
+fn a_host_key_is_accepted_by_somebody_or_not_at_all() {
+    let Some(person) = Person::start() else {
+        return;
+    };
+    let words = person.add_words();
+    let words = words.strip_suffix(" --yes").expect("the last word");
+    // Only looking sends a password too.
+    for more in ["", " --dry-run"] {
+        let asked = person.machine(&format!("{words}{more}"));
+        assert_eq!(asked.code, Some(2), "{}{}", asked.stdout, asked.stderr);
+        assert!(
+            asked.stderr.contains("has the host key ED25519 SHA256:"),
+            "{}",
+            asked.stderr
+        );
+    }
+
+    let known = person.file("known_hosts");
+    let key = fs::read_to_string(person.file("host.pub")).expect("read");
+    let port = person.host.port();
+    let line = format!("[127.0.0.1]:{port} {key}");
+    let look = |lines: &str| {
+        fs::write(&known, lines).expect("written");
+        person.machine(&format!("{words} --dry-run"))
+    };
+    let looked = look(&line);
+    assert_eq!(looked.code, Some(0), "{}", looked.stderr);
+    for lines in [
+        format!("@revoked * {key}"),
+        format!("{line}@revoked {line}"),
+    ] {
+        fs::write(&known, lines).expect("written");
+        let refused = person.machine(&format!("{words} --yes"));
+        assert_eq!(refused.code, Some(3), "{}", refused.stdout);
+        for said in ["calls revoked: ED25519 SHA256:", "take the `@revoked` line"] {
+            assert!(refused.stderr.contains(said), "{}", refused.stderr);
+        }
+    }
+    // The key of an authority vouches for no key.
+    let asked = look(&format!("@cert-authority {line}"));
+    assert!(
+        asked.stderr.contains("there is nobody to ask"),
+        "{}",
+        asked.stderr
+    );
+    person.assert_clean(super::host::PATIENT);
 }
 
 #[test]

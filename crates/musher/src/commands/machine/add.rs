@@ -82,7 +82,7 @@ impl AddArgs {
         let authority = visit::authority(&self.host)?;
         let config = existing(context)?;
         let earlier = self.earlier(&config, &authority);
-        with_remotes_to_the_end(&config.settings, &self.connect, async |remotes| {
+        with_remotes_to_the_end(context, &config.settings, &self.connect, async |remotes| {
             let mut enrolment = Enrolment {
                 context,
                 remotes,
@@ -120,7 +120,7 @@ impl AddArgs {
     }
 
     fn trust(&self) -> Trust<'_> {
-        match (&self.host_key, self.yes || self.dry_run) {
+        match (&self.host_key, self.yes) {
             (Some(print), _) => Trust::Fingerprint(print),
             (None, true) => Trust::FirstUse,
             (None, false) => Trust::Ask,

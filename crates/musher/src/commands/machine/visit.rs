@@ -77,16 +77,14 @@ pub(super) async fn host_key(
     let options = remotes.ssh_options();
     let scratch = options.control_dir.path();
     let found = FoundHostKey::find(authority, options, scratch).await;
-    let found = found.map_err(|source| {
-        Failure::environment(VisitError::HostKey {
-            authority: authority.to_string(),
-            source,
-        })
-    });
     let found = match found {
         Ok(found) => found,
+        Err(error @ HostKeyError::Revoked { .. }) => return Err(no_host_key(authority, error)),
         // ssh's own words, where it is not the key that is missing.
-        Err(failure) => return Err(unreachable(remotes, authority).await.unwrap_or(failure)),
+        Err(error) => {
+            let other = unreachable(remotes, authority).await;
+            return Err(other.unwrap_or_else(|| no_host_key(authority, error)));
+        }
     };
     let prints = found.fingerprints();
     let shown = prints.join(", ");
@@ -111,6 +109,12 @@ pub(super) async fn host_key(
     };
     story.tell("host key", format!("{shown}, {how}"))?;
     Ok(found.key)
+}
+
+fn no_host_key(authority: &Authority, source: HostKeyError) -> Failure {
+    let help = source.help();
+    let authority = authority.to_string();
+    Failure::environment(VisitError::HostKey { authority, source }).help(help)
 }
 
 /// Why a host cannot be connected to, if it is for another reason than its key.
