@@ -31,7 +31,7 @@ pub use local_session::{LocalSessionError, serve_local};
 pub use nar_file::read_nar_file;
 pub use open::{OpenError, SshParts, local_options, open_here, open_store, ssh_parts};
 pub use order::references_first;
-pub use own::{own_home, own_store};
+pub use own::{has_nix, own_home, own_store};
 pub use serve_connection::ServeConnection;
 pub use serve_store::{ServeStore, send, taken};
 pub use store::{NarStream, Store, StoreInfo, Substitute};

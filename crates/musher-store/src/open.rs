@@ -10,6 +10,7 @@ use nix_derivation::StoreDir;
 use crate::connector::{Connector, Way};
 use crate::disk_store::DiskStore;
 use crate::local::LocalOptions;
+use crate::own::{HostNix, host_nix, own_home};
 use crate::serve_store::ServeStore;
 use crate::ssh::{Link, SshOptions, SshTarget};
 use crate::store::Store;
@@ -66,9 +67,16 @@ pub fn ssh_parts(store: &SshStore, ssh: &SshOptions) -> Result<SshParts, OpenErr
     })
 }
 
-/// The store at `url`. Nothing is connected before it is asked something.
-pub fn open_store(url: &StoreUrl, ssh: &SshOptions) -> Result<Arc<dyn Store>, OpenError> {
-    let timeout = ssh.connect_timeout;
+/// The store at `url`; where this user has no Nix `auto` is the one of our own
+/// below `state`. Nothing is connected before it is asked something.
+pub fn open_store(
+    url: &StoreUrl,
+    ssh: &SshOptions,
+    state: &Path,
+) -> Result<Arc<dyn Store>, OpenError> {
+    if let Some(options) = own_home(url, state)? {
+        return Ok(Arc::new(DiskStore::new(options)));
+    }
     match url {
         StoreUrl::Ssh(store) => {
             let parts = ssh_parts(store, ssh)?;
@@ -79,8 +87,9 @@ pub fn open_store(url: &StoreUrl, ssh: &SshOptions) -> Result<Arc<dyn Store>, Op
                 SshProtocol::Serve => Arc::new(ServeStore::new(parts.connector, parts.store_dir)),
             })
         }
-        StoreUrl::Local(params) => Ok(Arc::new(DiskStore::new(local_options(params)?))),
-        StoreUrl::Daemon(_) | StoreUrl::Auto(_) => Ok(Arc::new(open_here(url, timeout)?)),
+        StoreUrl::Daemon(_) | StoreUrl::Auto(_) | StoreUrl::Local(_) => {
+            Ok(Arc::new(open_here(url, ssh.connect_timeout)?))
+        }
     }
 }
 
@@ -116,9 +125,11 @@ fn daemon_store(daemon: &DaemonStore, timeout: Duration) -> Result<WorkerStore, 
 /// The store of the daemon that listens at the usual place; where none does,
 /// of one that we start.
 fn auto_store(params: &LocalParams, timeout: Duration) -> Result<WorkerStore, OpenError> {
-    let socket = PathBuf::from(DEFAULT_DAEMON_SOCKET);
-    match params.root.is_none() && socket.exists() {
-        true => on_this_host(Way::Socket(socket), params, timeout),
+    match params.root.is_none() && host_nix() == Some(HostNix::Daemon) {
+        true => {
+            let socket = PathBuf::from(DEFAULT_DAEMON_SOCKET);
+            on_this_host(Way::Socket(socket), params, timeout)
+        }
         false => program_store(params, timeout),
     }
 }

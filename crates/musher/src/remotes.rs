@@ -11,12 +11,13 @@ use clap::Args;
 use futures_util::future::join_all;
 use musher_coordinator::config::{Driven, Settings};
 use musher_coordinator::worker::{LocalWorker, Way};
+use musher_store::local::LocalOptions;
 use musher_store::ssh::{ControlDir, ControlDirError, Link, SshError, SshOptions, SshTarget};
 use musher_store::transport::PeerEnd;
 use musher_store::url::{SshProtocol, SshStore, StoreUrl, UrlError};
 use musher_store::{
     OpenError, ServeStore, SshParts, Store, StoreError, StoreInfo, WorkerStore, open_store,
-    ssh_parts,
+    own_home, ssh_parts,
 };
 use tempfile::TempDir;
 
@@ -35,6 +36,8 @@ pub(crate) struct ConnectArgs {
 /// The stores of other hosts that a command uses.
 pub(crate) struct Remotes {
     ssh: SshOptions,
+    /// Where a store of our own is kept.
+    state: PathBuf,
     links: RefCell<Vec<Link>>,
     /// Workers that are children of ours, each with a store that goes with it.
     children: RefCell<Vec<(Arc<Way>, TempDir)>>,
@@ -78,13 +81,14 @@ pub(crate) fn with_remotes<T>(
     work: impl AsyncFnOnce(&Remotes) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let settings = context.config()?.settings;
-    with_remotes_to_the_end(&settings, connect, async |remotes| {
+    with_remotes_to_the_end(context, &settings, connect, async |remotes| {
         until_signal(work(remotes)).await
     })
 }
 
 /// The same, with signals the affair of `work`.
 pub(crate) fn with_remotes_to_the_end<T>(
+    context: &Context,
     settings: &Settings,
     connect: &ConnectArgs,
     work: impl AsyncFnOnce(&Remotes) -> Result<T, Failure>,
@@ -94,6 +98,7 @@ pub(crate) fn with_remotes_to_the_end<T>(
         let remotes = Remotes::open(
             timeout.unwrap_or(settings.connect_timeout),
             settings.keepalive_interval,
+            context.places.state.clone(),
         )
         .await?;
         let result = work(&remotes).await;
@@ -159,7 +164,11 @@ pub(crate) fn place(url: &StoreUrl) -> String {
 }
 
 impl Remotes {
-    async fn open(connect_timeout: Duration, keepalive: Duration) -> Result<Self, Failure> {
+    async fn open(
+        connect_timeout: Duration,
+        keepalive: Duration,
+        state: PathBuf,
+    ) -> Result<Self, Failure> {
         let (control, dir) = control_dir().await?;
         let mut ssh = SshOptions::new(Arc::new(control));
         ssh.connect_timeout = connect_timeout;
@@ -172,6 +181,7 @@ impl Remotes {
         }
         Ok(Self {
             ssh,
+            state,
             links: RefCell::default(),
             children: RefCell::default(),
             _dir: dir,
@@ -211,7 +221,7 @@ impl Remotes {
     /// The store at `url`. Nothing is connected yet.
     pub(crate) fn store(&self, url: &StoreUrl) -> Result<Arc<dyn Store>, Failure> {
         let StoreUrl::Ssh(ssh) = url else {
-            return open_store(url, &self.ssh).map_err(|source| unusable(url, source));
+            return open_store(url, &self.ssh, &self.state).map_err(|source| unusable(url, source));
         };
         let parts = self.ssh(ssh)?;
         Ok(match ssh.protocol {
@@ -220,6 +230,11 @@ impl Remotes {
             }
             SshProtocol::Serve => Arc::new(ServeStore::new(parts.connector, parts.store_dir)),
         })
+    }
+
+    /// The store on this disk that `url` means, if we look after it ourselves.
+    pub(crate) fn own(&self, url: &StoreUrl) -> Result<Option<LocalOptions>, Failure> {
+        own_home(url, &self.state).map_err(|source| unusable(url, source))
     }
 
     /// What a store on another host is reached by.

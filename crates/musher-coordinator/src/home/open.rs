@@ -47,7 +47,7 @@ impl Home {
             return Ok(Self::new(store, Place::Own(local)));
         }
         if matches!(url, StoreUrl::Ssh(_)) {
-            let store = open_store(url, ssh).map_err(HomeOpenError::Url)?;
+            let store = open_store(url, ssh, state).map_err(HomeOpenError::Url)?;
             return Ok(Self::new(store, Place::Elsewhere));
         }
         let store = open_here(url, ssh.connect_timeout).map_err(HomeOpenError::Url)?;

@@ -52,4 +52,13 @@ impl LocalOptions {
             ..Self::default()
         }
     }
+
+    /// Where the store directory lies on this host.
+    pub fn real_store_dir(&self) -> PathBuf {
+        let dir = self.store_dir.as_str();
+        self.root.as_ref().map_or_else(
+            || PathBuf::from(dir),
+            |root| root.join(dir.trim_start_matches('/')),
+        )
+    }
 }

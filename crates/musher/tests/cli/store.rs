@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::support::Place;
+use super::support::{Place, has_nix};
 
 #[test]
 fn urls_are_checked_before_anything_is_connected() {
@@ -148,6 +148,44 @@ fn a_store_on_disk_is_filled_verified_and_emptied() {
         error: the store `ssh://host` is behind a daemon or on another host, which looks after it itself
         help:  name it by its directory, as in `--store /`
     "#]]);
+}
+
+/// Where no Nix is, every command means the same store by `auto`.
+#[test]
+fn without_nix_auto_is_one_store() {
+    if has_nix() {
+        return;
+    }
+    let place = Place::with(&[("musher.toml", ""), ("hello.txt", "hello")]);
+    let added = &expect![[r#"
+        exit 0
+        /nix/store/xfp2hphvk98rkk9ywlqpp587rjdcgnc2-hello.txt
+    "#]];
+    place.check("store add hello.txt --state DIR/state", added);
+    let lies = "state/home/nix/store/xfp2hphvk98rkk9ywlqpp587rjdcgnc2-hello.txt";
+    let (lies, link) = (place.path().join(lies), place.path().join("result"));
+    std::os::unix::fs::symlink(lies, link).expect("a link");
+    let info = &expect![[r#"
+        exit 0
+        /nix/store/xfp2hphvk98rkk9ywlqpp587rjdcgnc2-hello.txt
+          hash  sha256:0sg9f58l1jj88w6pdrfdpj5x9b1zrwszk84j81zvby36q9whhhqa
+          size  120 B
+          ca    fixed:r:sha256:0sg9f58l1jj88w6pdrfdpj5x9b1zrwszk84j81zvby36q9whhhqa
+    "#]];
+    place.check("store path-info ./result --state DIR/state", info);
+    let copied = place.run("store copy ./result --to DIR/other --state DIR/state");
+    assert!(copied.contains("copied 1 of 1 paths"), "{copied}");
+    let verified = &expect![[r#"
+        exit 0
+        --- messages
+        note:  1 path, no damage
+    "#]];
+    place.check("store verify --state DIR/state", verified);
+    let told = place.run("store info --json --state DIR/state");
+    assert!(told.contains("\"kind\": \"local\""), "{told}");
+    assert!(told.contains("\"root\": \"DIR/state/home\""), "{told}");
+    let pinged = place.run("store ping --state DIR/state");
+    assert!(pinged.starts_with("exit 0\n"), "{pinged}");
 }
 
 #[test]

@@ -37,16 +37,32 @@ impl Place {
     /// words split at blanks; `DIR` stands for the directory.
     #[track_caller]
     pub(crate) fn check(&self, words: &str, expected: &Expect) {
+        expected.assert_eq(&self.run(words));
+    }
+
+    /// The same, and tells what it says.
+    pub(crate) fn run(&self, words: &str) -> String {
         let config = self.path().join("musher.toml");
         let words = words.replace("DIR", &self.path().to_string_lossy());
         let mut args = vec!["--config".to_owned(), config.to_string_lossy().into_owned()];
         args.extend(words.split_whitespace().map(str::to_owned));
-        expected.assert_eq(&self.anonymous(&run(&args, self.path())));
+        self.anonymous(&run(&args, self.path()))
     }
 
     fn anonymous(&self, text: &str) -> String {
         text.replace(self.path().to_string_lossy().as_ref(), "DIR")
     }
+}
+
+/// Whether this host has a nix-daemon, so that what is said without one cannot be
+/// seen.
+#[expect(clippy::print_stderr, reason = "what was skipped must be said")]
+pub(crate) fn has_nix() -> bool {
+    let has = Path::new("/nix/var/nix/daemon-socket/socket").exists();
+    if has {
+        eprintln!("skipped: this host has a nix-daemon");
+    }
+    has
 }
 
 /// Runs `musher` and tells its exit code, output and messages.

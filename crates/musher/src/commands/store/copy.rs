@@ -3,6 +3,7 @@
 pub(in crate::commands) mod closure;
 mod meter;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -74,6 +75,8 @@ struct CopyRecord {
 struct End {
     url: StoreUrl,
     store: Arc<dyn Store>,
+    /// Where its paths lie, if we look after it ourselves.
+    real_dir: Option<PathBuf>,
 }
 
 impl CopyArgs {
@@ -100,7 +103,7 @@ impl CopyArgs {
                 to: to.store.store_dir().to_string(),
             }));
         }
-        let roots = parse_paths(store_dir, &self.paths)?;
+        let roots = parse_paths(store_dir, from.real_dir.as_deref(), &self.paths)?;
         let infos = closure(&*from.store, roots)
             .await
             .map_err(|error| store_failure("read the closure from", &from.url, error))?;
@@ -146,6 +149,11 @@ impl CopyArgs {
 impl End {
     fn open(remotes: &Remotes, url: StoreUrl) -> Result<Self, Failure> {
         let store = remotes.store(&url)?;
-        Ok(Self { url, store })
+        let real_dir = remotes.own(&url)?.map(|own| own.real_store_dir());
+        Ok(Self {
+            url,
+            store,
+            real_dir,
+        })
     }
 }

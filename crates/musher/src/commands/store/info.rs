@@ -92,7 +92,13 @@ impl InfoArgs {
                 store_dir: store.store_dir().to_string(),
                 connect_ms: connect.as_secs_f64() * 1e3,
                 connect_timeout_s: remotes.connect_timeout().as_secs(),
-                way: Way::from(&url),
+                way: match (&url, remotes.own(&url)?) {
+                    (StoreUrl::Auto(params), Some(own)) => Way::Local {
+                        root: own.root,
+                        system_features: params.system_features.clone(),
+                    },
+                    _ => Way::from(&url),
+                },
             };
             if context.ui.json {
                 context.ui.json(&record)?;

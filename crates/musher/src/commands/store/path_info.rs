@@ -81,7 +81,8 @@ impl PathInfoArgs {
     async fn ask(&self, remotes: &Remotes, url: &StoreUrl) -> Result<Vec<PathRecord>, Failure> {
         let store = remotes.store(url)?;
         let store_dir = store.store_dir();
-        let paths = parse_paths(store_dir, &self.paths)?;
+        let real_dir = remotes.own(url)?.map(|own| own.real_store_dir());
+        let paths = parse_paths(store_dir, real_dir.as_deref(), &self.paths)?;
         let infos = store.path_infos(&paths).await;
         let infos = infos.map_err(|error| store_failure("ask", url, error))?;
         let mut infos: BTreeMap<StorePath, PathInfo> = infos
