@@ -14,7 +14,7 @@ pub struct Ended {
     pub cut: Option<Cut>,
     /// What it and all its children used.
     pub usage: Usage,
-    /// Whether it ran without a sandbox, as was asked.
+    /// Whether it ran in a sandbox. Not, only where that was asked for.
     pub sandboxed: bool,
 }
 

@@ -73,8 +73,8 @@ impl Request {
 pub enum Isolation {
     /// Namespaces, a root directory of its own, ids of its own.
     Full,
-    /// None: the program runs as it is, as this process's user, and sees what
-    /// that user sees. Its processes are still ended with it.
+    /// None: the program runs as this process's user, or with the ids of its
+    /// slot, and sees what that user sees. Its processes are still ended with it.
     None,
 }
 

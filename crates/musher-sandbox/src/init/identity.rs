@@ -4,7 +4,10 @@
 use std::fs;
 
 use rustix::fs::{Gid, Uid};
-use rustix::process::{DumpableBehavior, getgid, getuid, set_dumpable_behavior};
+use rustix::process::{
+    DumpableBehavior, Signal, getgid, getuid, set_dumpable_behavior,
+    set_parent_process_death_signal,
+};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, set_capabilities, set_keep_capabilities, set_no_new_privs,
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
@@ -30,12 +33,9 @@ pub(super) fn own_namespace(inside: Ids) -> Result<(), SetupError> {
 /// root had to do is done: this namespace has power over nothing that was made.
 pub(super) fn become_slot(inside: Ids, outside: Ids, kvm: bool) -> Result<(), SetupError> {
     let step = || failure(Attempt::ChangeIds, "");
-    let (uid, gid) = (Uid::from_raw(outside.uid), Gid::from_raw(outside.gid));
-    set_thread_groups(&kvm_group(kvm)).map_err(step())?;
-    set_thread_res_gid(gid, gid, gid).map_err(step())?;
     // Where unprivileged user namespaces are refused, root may still make one.
     set_keep_capabilities(true).map_err(step())?;
-    set_thread_res_uid(uid, uid, uid).map_err(step())?;
+    change_ids(outside, kvm)?;
     let admin = CapabilitySet::SYS_ADMIN;
     let sets = CapabilitySets {
         effective: admin,
@@ -47,6 +47,21 @@ pub(super) fn become_slot(inside: Ids, outside: Ids, kvm: bool) -> Result<(), Se
     set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(step())?;
     sys::unshare(libc::CLONE_NEWUSER).map_err(failure(Attempt::UserNamespace, ""))?;
     map(inside, outside)
+}
+
+/// Leaves root for the ids of a slot where nothing hides them.
+pub(super) fn leave_root(ids: Ids, kvm: bool) -> Result<(), SetupError> {
+    change_ids(ids, kvm)?;
+    // Changing ids made the kernel forget that we end with our parent.
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(failure(Attempt::ChangeIds, ""))
+}
+
+fn change_ids(ids: Ids, kvm: bool) -> Result<(), SetupError> {
+    let step = || failure(Attempt::ChangeIds, "");
+    let (uid, gid) = (Uid::from_raw(ids.uid), Gid::from_raw(ids.gid));
+    set_thread_groups(&kvm_group(kvm)).map_err(step())?;
+    set_thread_res_gid(gid, gid, gid).map_err(step())?;
+    set_thread_res_uid(uid, uid, uid).map_err(step())
 }
 
 /// The group that may use `/dev/kvm`, for a build that may.

@@ -49,6 +49,9 @@ pub(super) fn enter(plan: &Plan) -> Result<(), SetupError> {
 
 /// Without a sandbox: what needs no namespace is done all the same.
 pub(super) fn enter_bare(plan: &Plan) -> Result<(), SetupError> {
+    if let Identity::Slot(ids) = plan.identity {
+        identity::leave_root(ids, plan.kvm)?;
+    }
     settle(plan)?;
     if let Some(program) = &plan.program {
         run(plan, program)?;

@@ -1,6 +1,7 @@
 //! Other processes, and those that a build leaves behind.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -73,7 +74,7 @@ fn a_daemon_ends_with_the_build() {
 
 #[test]
 fn a_daemon_ends_with_the_build_even_without_a_sandbox() {
-    for mut stage in stage::both().filter(|stage| stage.who == Who::Rootless) {
+    for mut stage in stage::both() {
         stage.request.isolation = Isolation::None;
         stage.request.program = stage.trial();
         let lock = stage.request.build_dir.join("lock");
@@ -81,6 +82,37 @@ fn a_daemon_ends_with_the_build_even_without_a_sandbox() {
         let ended = outcome.ended.expect("a build");
         assert_eq!(ended.status, Status::Exited(0), "{}", outcome.said);
         assert!(!ended.sandboxed);
+        assert_gone(&lock);
+    }
+}
+
+#[test]
+fn without_a_sandbox_a_build_of_roots_is_its_slot_all_the_same() {
+    for mut stage in stage::both().filter(|stage| stage.who == Who::Root) {
+        stage.request.isolation = Isolation::None;
+        stage.request.program = stage.trial();
+        let own = stage.dir.path().join("own");
+        fs::create_dir(&own).expect("a directory");
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).expect("ours");
+        let outcome = stage.run(&["ids", &format!("list {}", own.display()), "setuid 0"]);
+        let said = outcome.said;
+        assert!(said.contains("uid 64999 gid 64999"), "{said}");
+        assert!(said.contains("own: EACCES"), "{said}");
+        assert!(said.contains("setuid 0: EPERM"), "{said}");
+    }
+}
+
+#[test]
+fn without_a_sandbox_a_build_dies_with_who_watches_over_it() {
+    for mut stage in stage::both() {
+        stage.request.isolation = Isolation::None;
+        stage.request.program = stage.trial();
+        let lock = stage.request.build_dir.join("lock");
+        let hold = format!("hold {}", lock.display());
+        let mut started = stage.start(&[&hold, "pause"]);
+        started.hear(&format!("{hold}: done"));
+        let watcher = only_child(started.asker().id());
+        rustix::process::kill_process(watcher, rustix::process::Signal::KILL).expect("a process");
         assert_gone(&lock);
     }
 }

@@ -124,6 +124,7 @@ fn attempt(words: &[&str]) -> Result {
             .collect()),
         ["key", description] => kernel::add_key(description).map(|id| format!("{}", id != 0)),
         ["find-key", description] => kernel::find_key(description).map(done),
+        ["hold", path] => hold(path).map(done),
         ["daemon", path] => kernel::leave_daemon(path).map(done),
         ["forget-parent"] => Ok(rustix::process::set_parent_process_death_signal(None).map(done)?),
         ["forks"] => Ok(kernel::fork_until_refused()),
@@ -209,6 +210,14 @@ fn create(path: &str, mode: u32) -> io::Result<()> {
         .mode(mode)
         .open(path)
         .map(drop)
+}
+
+/// Locks a file for as long as this process is there.
+fn hold(path: &str) -> io::Result<()> {
+    let file = File::create(path)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+    std::mem::forget(file);
+    Ok(())
 }
 
 fn connect(address: &str) -> io::Result<()> {
