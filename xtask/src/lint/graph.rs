@@ -6,7 +6,7 @@ use crate::cargo::{Dependency, Metadata, Node};
 
 /// The crates in the order of the design's table: each may depend on those
 /// before it.
-const ORDER: [&str; 10] = [
+const ORDER: [&str; 9] = [
     "musher-protocol",
     "musher-scheduler",
     "musher-api",
@@ -15,7 +15,6 @@ const ORDER: [&str; 10] = [
     "musher-worker",
     "musher-serve",
     "musher-coordinator",
-    "musher-sim",
     "musher",
 ];
 

@@ -35,7 +35,8 @@ pub struct Settings {
     /// their own substituters instead of from us. Default true.
     pub builders_use_substitutes: bool,
     /// `home-store`: the store that results are imported into, as a Nix
-    /// store URL. Default `auto`, this machine's own through its nix-daemon.
+    /// store URL. Default `auto`, this machine's own through its nix-daemon, and
+    /// where no Nix is installed one of Musher's own in the state directory.
     pub home_store: StoreUrl,
     /// `max-attempts`: how often a build is tried while machines (not the
     /// build itself) fail. Default 5.
