@@ -6,12 +6,14 @@
 mod budget;
 mod graph;
 mod roots;
+mod running;
 mod server;
 mod strays;
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
 use nix_derivation::StorePath;
@@ -26,6 +28,9 @@ pub(super) use self::graph::{Graph, Node};
 pub(super) use self::server::connect;
 pub use budget::Budget;
 pub use roots::Root;
+
+/// Where the kernel tells of running programs.
+const PROC: &str = "/proc";
 
 /// What to collect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,10 +87,12 @@ pub struct GcReport {
 
 impl LocalStore {
     /// Everything outside of the store that keeps a path: links below `gcroots`
-    /// and `profiles`, and paths in use. Running programs are not looked at.
+    /// and `profiles`, paths in use, and what running programs use, of those that
+    /// this user may look at.
     pub fn find_roots(&self) -> Result<Vec<Root>, LocalError> {
         let mut roots = roots::permanent(&self.layout, false)?;
         roots.extend(roots::temporary(&self.layout, false)?);
+        roots.extend(running::running(&self.layout, Path::new(PROC)));
         let session = self.database.session()?;
         let mut valid = Vec::with_capacity(roots.len());
         for root in roots {
@@ -140,6 +147,7 @@ impl LocalStore {
         let in_use = roots::temporary(&self.layout, !options.dry_run)?;
         server.add(in_use.iter().map(|root| &root.path));
         roots.extend(in_use);
+        roots.extend(running::running(&self.layout, Path::new(PROC)));
 
         let last_use = self.last_use.all();
         let graph = self.database.session()?.graph(&last_use)?;

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
+use std::process::{Child, Command, Stdio};
 use std::sync::Barrier;
 use std::thread;
 
 use musher_store::local::{Budget, Garbage, GcOptions, GcReport, LocalError};
+use nix_archive::nar::Encoder;
 use nix_derivation::StorePath;
 
 use crate::nix::{nix, verify};
@@ -91,6 +94,90 @@ fn what_is_in_use_stays_until_it_is_not() {
         names(&collect(&scratch, Garbage::All).paths),
         ["app", "lib"]
     );
+}
+
+/// How often a thing is tried that other tests get in the way of: what they start
+/// has, for a moment, everything open that this process has.
+const TRIES: usize = 10_000;
+
+/// Runs `cat` until its input ends.
+fn cat(command: &mut Command) -> Child {
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut tries = 0..TRIES;
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                tries.next().expect("nobody writes to it for ever");
+                thread::yield_now();
+            }
+            child => return child.expect("it runs"),
+        }
+    }
+}
+
+/// What `user` uses stays until `user` is gone.
+#[track_caller]
+fn kept_by<User>(scratch: &Scratch, sample: &Sample, user: User, end: impl FnOnce(User)) {
+    assert!(collect(scratch, Garbage::All).paths.is_empty());
+    let roots = scratch.store.find_roots().expect("roots");
+    let link = roots[0].link.as_ref().expect("a place");
+    assert!(link.starts_with("/proc"), "{}", link.display());
+    let these = Garbage::These(BTreeSet::from([sample.info.path.clone()]));
+    let refused = scratch
+        .store
+        .collect_garbage(&GcOptions::new(these), &mut |_| {});
+    assert!(matches!(refused, Err(LocalError::InUse { .. })));
+    end(user);
+    let gone = (0..TRIES).find_map(|_| {
+        let gone = collect(scratch, Garbage::All).paths;
+        (!gone.is_empty()).then_some(gone)
+    });
+    assert_eq!(gone, Some(vec![sample.info.path.clone()]));
+}
+
+fn end(mut child: Child) {
+    drop(child.stdin.take());
+    child.wait().expect("it ends");
+}
+
+#[test]
+fn what_a_program_has_in_its_environment_stays() {
+    let scratch = Scratch::new();
+    let app = Sample::file("named", "named by a variable", &[]);
+    scratch.import(&app);
+    let path = scratch.store.store_dir().render_path(&app.info.path);
+    let child = cat(Command::new("cat").env("APP", format!("{path}/bin")));
+    kept_by(&scratch, &app, child, end);
+}
+
+#[test]
+fn where_a_program_is_stays() {
+    let scratch = Scratch::new();
+    let app = Sample::tree("entered", 3);
+    scratch.import(&app);
+    let child = cat(Command::new("cat").current_dir(scratch.store.real_path(&app.info.path)));
+    kept_by(&scratch, &app, child, end);
+}
+
+#[test]
+fn what_a_program_has_open_stays() {
+    let scratch = Scratch::new();
+    let app = Sample::file("opened", "opened by somebody", &[]);
+    scratch.import(&app);
+    let file = fs::File::open(scratch.store.real_path(&app.info.path)).expect("a file");
+    kept_by(&scratch, &app, file, drop);
+}
+
+#[test]
+fn a_program_that_runs_stays() {
+    let scratch = Scratch::new();
+    let cat_itself = fs::read("/bin/cat").expect("a program");
+    let mut encoder = Encoder::new(Vec::new()).expect("an encoder");
+    encoder.regular(None, true, &cat_itself).expect("a file");
+    let app = Sample::new("cat", &[], encoder.finish().expect("a NAR"));
+    scratch.import(&app);
+    let child = cat(&mut Command::new(scratch.store.real_path(&app.info.path)));
+    kept_by(&scratch, &app, child, end);
 }
 
 fn lists(scratch: &Scratch) -> Vec<String> {

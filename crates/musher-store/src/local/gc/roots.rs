@@ -20,7 +20,8 @@ const DEPTH: usize = 64;
 pub struct Root {
     /// The path it keeps.
     pub path: StorePath,
-    /// The link that keeps it; none for a path in use.
+    /// The link that keeps it, or the file in `/proc` of a program that uses it;
+    /// none for a path in use.
     pub link: Option<PathBuf>,
 }
 
