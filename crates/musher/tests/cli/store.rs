@@ -142,12 +142,37 @@ fn a_store_on_disk_is_filled_verified_and_emptied() {
 
         For more information, try '--help'.
     "#]]);
-    place.check("store gc --store ssh://host", &expect![[r#"
-        exit 2
-        --- messages
-        error: the store `ssh://host` is behind a daemon or on another host, which looks after it itself
-        help:  name it by its directory, as in `--store /`
-    "#]]);
+}
+
+/// Nobody is led to another store than the one that was named.
+#[test]
+fn stores_of_others_are_looked_after_by_them() {
+    let place = Place::with(&[("musher.toml", "")]);
+    for (url, advice) in [
+        (
+            "ssh://you@host:22",
+            "run this on `host`, on the store's directory, or there `nix-store --gc` and `nix-store --verify`",
+        ),
+        (
+            "daemon",
+            "`nix-store --gc` and `nix-store --verify` ask its daemon; as the owner of its files name them: `local`",
+        ),
+        (
+            "daemon?root=/srv",
+            "`nix-store --gc` and `nix-store --verify` ask its daemon; as the owner of its files name them: `local?root=/srv`",
+        ),
+        (
+            "unix:///srv/socket",
+            "`nix-store --gc` and `nix-store --verify` ask its daemon; as the owner of its files name their directory",
+        ),
+    ] {
+        let told = place.run(&format!("store gc --store {url}"));
+        let expected = format!(
+            "exit 2\n--- messages\nerror: the store `{url}` is behind a daemon or on another host, \
+             which looks after it itself\nhelp:  {advice}\n"
+        );
+        assert_eq!(told, expected);
+    }
 }
 
 /// Where no Nix is, every command means the same store by `auto`.

@@ -12,8 +12,10 @@ use crate::ui::quantity;
 
 /// Delete paths from a store on this disk that nothing needs
 ///
-/// What a root, a running build or another process needs stays. What was not
-/// used for the longest goes first.
+/// What a root or a running build needs stays, and what programs use that run
+/// now: where they are, what they have open, their environment. Programs that
+/// this user may not look at are not known; for a store that others use, run it
+/// as root. What was not used for the longest goes first.
 #[derive(Debug, Args)]
 pub(crate) struct GcArgs {
     /// The store: a directory, local, or auto where no Nix is installed

@@ -1,7 +1,10 @@
 //! Stores whose files we look after ourselves.
 
+use std::path::Path;
+
 use musher_store::local::{Access, ErrorClass, LocalError, LocalOptions, LocalStore};
 use musher_store::own_home;
+use musher_store::url::{DEFAULT_DAEMON_SOCKET, StoreUrl};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -41,17 +44,39 @@ pub(super) fn open(context: &Context, url: &str, access: Access) -> Result<Local
 
 fn options(context: &Context, url: &str) -> Result<LocalOptions, Failure> {
     let owned = || url.to_owned();
-    let own = own_home(&parse_url(url)?, &context.places.state);
+    let parsed = parse_url(url)?;
+    let own = own_home(&parsed, &context.places.state);
     let own = own.map_err(|source| {
         Failure::user(OnDiskError::Url {
             url: owned(),
             source,
         })
     })?;
-    own.ok_or_else(|| {
-        let help = "name it by its directory, as in `--store /`".to_owned();
-        Failure::user(OnDiskError::NotOurs { url: owned() }).help(help)
-    })
+    own.ok_or_else(|| Failure::user(OnDiskError::NotOurs { url: owned() }).help(advice(&parsed)))
+}
+
+/// How that very store is looked after.
+fn advice(url: &StoreUrl) -> String {
+    let by_nix = "`nix-store --gc` and `nix-store --verify`";
+    let params = match url {
+        StoreUrl::Ssh(store) => {
+            let host = &store.authority.host;
+            return format!("run this on `{host}`, on the store's directory, or there {by_nix}");
+        }
+        StoreUrl::Auto(params) | StoreUrl::Local(params) => Some(params),
+        // What lies behind another socket is its daemon's to know.
+        StoreUrl::Daemon(daemon) => {
+            let is_usual = daemon.socket() == Path::new(DEFAULT_DAEMON_SOCKET);
+            (is_usual || daemon.params.root.is_some()).then_some(&daemon.params)
+        }
+    };
+    match params {
+        Some(params) => {
+            let files = StoreUrl::Local(params.clone());
+            format!("{by_nix} ask its daemon; as the owner of its files name them: `{files}`")
+        }
+        None => format!("{by_nix} ask its daemon; as the owner of its files name their directory"),
+    }
 }
 
 /// What a store on disk did not do.
