@@ -21,7 +21,6 @@ mod proposal;
 mod script;
 mod shim;
 mod survey;
-mod trial;
 
 pub use authorized_keys::{Mark, PublicKey, PublicKeyError};
 pub use binary::{Binary, BinaryError, ContentHash};
@@ -34,6 +33,7 @@ pub use login::{Before, Login, LoginError};
 pub use login_key::{LoginKey, LoginKeyError};
 pub use obstacle::{Obstacle, notes, obstacles};
 pub use proposal::{Proposal, Wishes, system};
-pub use shim::{NOT_INSTALLED, OTHER_ARCHITECTURE, OddPath, Shim, install_command, worker_command};
+pub use shim::{
+    NOT_INSTALLED, OTHER_ARCHITECTURE, OddPath, ShimScript, install_command, worker_command,
+};
 pub use survey::{FileMode, Kvm, Place, Survey, SurveyError};
-pub use trial::{Trial, TrialError, Tried};

@@ -16,7 +16,7 @@ use crate::builder::Builder;
 use crate::builder::musher::{MusherBuilder, MusherSettings};
 use crate::builder::serve::ServeBuilder;
 use crate::builder::worker::WorkerBuilder;
-use crate::config::{Config, Driven, Machine, SandboxPath, Settings};
+use crate::config::{Config, Driven, Machine, Settings};
 use crate::core::MachineSetup;
 use crate::worker::{LocalWorker, Way};
 
@@ -127,16 +127,13 @@ fn setup(machine: &Machine, builder: Arc<dyn Builder>, more: &str) -> MachineSet
 }
 
 fn musher_settings(settings: &Settings, machine: &Machine, reach: &Reach) -> MusherSettings {
-    let paths = machine.sandbox_paths.as_ref();
     let budget = Budget {
         max_store_bytes: settings.max_store_size.unwrap_or_default(),
         min_free_bytes: settings.min_free.unwrap_or_default(),
     };
     MusherSettings {
         coordinator: reach.coordinator.clone(),
-        sandbox_paths: (paths.unwrap_or(&settings.sandbox_paths).iter())
-            .map(SandboxPath::to_string)
-            .collect(),
+        sandbox_paths: settings.sandbox_paths(Some(machine)),
         timeout: settings.connect_timeout,
         budget: Some(budget),
         versions: Versions::OURS,

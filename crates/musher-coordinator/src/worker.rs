@@ -14,7 +14,7 @@ mod way;
 pub use gift::Gift;
 pub use local::LocalWorker;
 pub use session::{Session, SessionOptions};
-pub use shim::Shim;
+pub use shim::ShimWay;
 pub use try_build::Tried;
 pub use way::Way;
 

@@ -8,6 +8,7 @@ use musher_store::url::{LocalParams, StoreUrl};
 use toml::de::DeValue;
 
 use super::error::{ConfigError, Problem};
+use super::machine::Machine;
 use super::quantity::{self, DURATION, SIZE};
 use super::sandbox_path::{SANDBOX_PATH, SandboxPath};
 use super::section::{Keys, Section, integer_value};
@@ -103,6 +104,14 @@ pub(super) const KEYS: Keys = Keys {
 const NOT_ZERO: &str = "at least one second";
 
 impl Settings {
+    /// What builds on `machine` see besides their inputs, or on one that is not
+    /// configured yet.
+    pub fn sandbox_paths(&self, machine: Option<&Machine>) -> Vec<String> {
+        let own = machine.and_then(|machine| machine.sandbox_paths.as_ref());
+        let paths = own.unwrap_or(&self.sandbox_paths).iter();
+        paths.map(SandboxPath::to_string).collect()
+    }
+
     pub(super) fn read(section: &Section<'_>) -> Result<Self, ConfigError> {
         let default = Self::default();
         Ok(Self {

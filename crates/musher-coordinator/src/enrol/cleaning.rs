@@ -3,7 +3,7 @@
 
 use super::binary::ContentHash;
 use super::script::Script;
-use super::shim::Shim;
+use super::shim::ShimScript;
 
 /// What is to be removed from a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Cleaned {
 
 impl Cleaning {
     /// The script that removes it where `shim` is.
-    pub(crate) fn script(&self, shim: &Shim) -> Script {
+    pub(crate) fn script(&self, shim: &ShimScript) -> Script {
         let (state, hash) = match self {
             Self::All => (shim.state.as_str(), String::new()),
             Self::Files => ("", String::new()),
@@ -68,10 +68,10 @@ mod tests {
 
     /// A directory with files at these paths, and the shim of one where
     /// `musher` is the directory of ours.
-    fn machine(files: &[&str]) -> (TempDir, Shim) {
+    fn machine(files: &[&str]) -> (TempDir, ShimScript) {
         let dir = tempfile::tempdir().expect("a directory");
         let ours = dir.path().join("musher").display().to_string();
-        let shim = Shim::new(&ours, &format!("{ours}/state")).expect("a plain path");
+        let shim = ShimScript::new(&ours, &format!("{ours}/state")).expect("a plain path");
         for file in files {
             let path = dir.path().join(file);
             fs::create_dir_all(path.parent().expect("a parent")).expect("made");
@@ -80,7 +80,7 @@ mod tests {
         (dir, shim)
     }
 
-    fn clean(shim: &Shim, what: &Cleaning) -> Cleaned {
+    fn clean(shim: &ShimScript, what: &Cleaning) -> Cleaned {
         let mut child = Command::new("sh")
             .arg("-s")
             .stdin(Stdio::piped())

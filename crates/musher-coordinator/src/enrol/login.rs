@@ -12,7 +12,7 @@ use super::authorized_keys::{Added, AuthorizedKeys, LONGEST, Mark, PublicKey};
 use super::binary::ContentHash;
 use super::cleaning::{Cleaned, Cleaning};
 use super::script::{Answer, Script};
-use super::shim::{Shim, path_of};
+use super::shim::{ShimScript, path_of};
 use super::survey::{Survey, SurveyError};
 
 /// How long a script may take.
@@ -170,7 +170,11 @@ impl Login {
 
     /// Puts the shim there, and says what was there before; `hash` is the
     /// program that it shall start.
-    pub async fn put_shim(&self, shim: &Shim, hash: &ContentHash) -> Result<Before, LoginError> {
+    pub async fn put_shim(
+        &self,
+        shim: &ShimScript,
+        hash: &ContentHash,
+    ) -> Result<Before, LoginError> {
         let script = Script::new(include_str!("shim-put.sh"))
             .set("files", &shim.files)
             .set("state", &shim.state)
@@ -191,7 +195,7 @@ impl Login {
     pub async fn add_key(
         &self,
         key: &PublicKey,
-        shim: &Shim,
+        shim: &ShimScript,
         mark: &Mark,
     ) -> Result<bool, LoginError> {
         let changed = self.edit_keys(|keys| match keys.with(key, &shim.forced_command(), mark) {
@@ -220,7 +224,7 @@ impl Login {
         &self,
         key: Option<&PublicKey>,
         mark: &Mark,
-    ) -> Result<Option<Shim>, LoginError> {
+    ) -> Result<Option<ShimScript>, LoginError> {
         let (keys, _) = self.read_keys().await?;
         let command = keys.command(key, mark);
         let Some(path) = command.as_deref().and_then(path_of) else {
@@ -229,17 +233,17 @@ impl Login {
         // It may be gone, which its absence says well enough.
         let script = Script::new(r#"head -n 2 "$path" || :"#).set("path", path);
         let answer = self.run("read its shim", &script, BOUND).await?;
-        Ok(Shim::parse(&answer.text()))
+        Ok(ShimScript::parse(&answer.text()))
     }
 
     /// Whether the key of any coordinator leads to `shim`.
-    pub async fn is_in_use(&self, shim: &Shim) -> Result<bool, LoginError> {
+    pub async fn is_in_use(&self, shim: &ShimScript) -> Result<bool, LoginError> {
         let (keys, _) = self.read_keys().await?;
         Ok(keys.leads_to(&shim.forced_command()))
     }
 
     /// Removes what is ours, and nothing else.
-    pub async fn clean(&self, shim: &Shim, what: &Cleaning) -> Result<Cleaned, LoginError> {
+    pub async fn clean(&self, shim: &ShimScript, what: &Cleaning) -> Result<Cleaned, LoginError> {
         let script = what.script(shim);
         let said = self
             .change("remove what is ours", &script, CLEANING)

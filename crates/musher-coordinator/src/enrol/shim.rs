@@ -21,7 +21,7 @@ pub const OTHER_ARCHITECTURE: i32 = 69;
 
 /// Where the shim and what it starts lie on a machine. All paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shim {
+pub struct ShimScript {
     /// The directory of the shim and the programs.
     pub files: String,
     /// The directory of the worker's store and state.
@@ -38,7 +38,7 @@ pub struct OddPath {
     pub path: String,
 }
 
-impl Shim {
+impl ShimScript {
     /// The shim whose programs are in `files`, and whose worker keeps its state
     /// in `state`.
     ///

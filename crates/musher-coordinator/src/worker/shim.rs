@@ -39,7 +39,7 @@ async fn own() -> Option<Arc<Binary>> {
 }
 
 /// The way through a shim.
-pub struct Shim {
+pub struct ShimWay {
     /// The connections to its host.
     link: Link,
     /// Whether our own program is of no use there, so that the worker is that of
@@ -47,7 +47,7 @@ pub struct Shim {
     as_it_is: AtomicBool,
 }
 
-impl Shim {
+impl ShimWay {
     pub(super) fn new(link: Link) -> Self {
         Self {
             link,

@@ -28,12 +28,13 @@ pub struct Tried {
 }
 
 impl Session {
-    /// Has `derivation` built, which needs no inputs. Its outputs are garbage
-    /// afterwards.
+    /// Has `derivation` built, which needs no inputs but `sandbox_paths`, as in
+    /// the setting. Its outputs are garbage afterwards.
     pub async fn try_build(
         &self,
         drv_path: &StorePath,
         derivation: &BasicDerivation,
+        sandbox_paths: &[String],
     ) -> Result<Tried, StoreError> {
         let dir = self.store_dir();
         let request = api::AttemptRequest {
@@ -41,6 +42,7 @@ impl Session {
             order: Some(api::Order {
                 drv_path: dir.render_path(drv_path),
                 derivation: Some(coordinator::Derivation::from_value(dir, derivation)),
+                sandbox_paths: sandbox_paths.to_vec(),
                 ..api::Order::default()
             }),
             ..api::AttemptRequest::default()

@@ -6,13 +6,13 @@ use musher_store::transport::{PeerEnd, Transport};
 use musher_store::url::SshStore;
 
 use super::local::LocalWorker;
-use super::shim::Shim;
+use super::shim::ShimWay;
 
 /// The way to a worker.
 #[expect(clippy::large_enum_variant, reason = "there is one a machine")]
 pub enum Way {
     /// The shim that `machine add` put on another host.
-    Shim(Shim),
+    Shim(ShimWay),
     /// A command on another host.
     Ssh {
         /// The connections to the host.
@@ -39,7 +39,7 @@ impl Way {
         if command.is_empty() {
             // Another key of the user's would not lead to the shim.
             ssh.own_key_only = true;
-            return Self::Shim(Shim::new(Link::new(SshTarget::from(store), ssh)));
+            return Self::Shim(ShimWay::new(Link::new(SshTarget::from(store), ssh)));
         }
         command.extend(["worker".to_owned(), "--stdio".to_owned()]);
         Self::Ssh {

@@ -15,14 +15,14 @@ const PROGRAM: &[u8] = b"#!/bin/sh\necho \"$@\"\n";
 
 struct Machine {
     dir: TempDir,
-    shim: Shim,
+    shim: ShimScript,
 }
 
 impl Machine {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let path = |name: &str| dir.path().join(name).display().to_string();
-        let shim = Shim::new(&path("files"), &path("state")).expect("a plain path");
+        let shim = ShimScript::new(&path("files"), &path("state")).expect("a plain path");
         fs::create_dir(dir.path().join("files")).expect("made");
         fs::write(shim.path(), shim.text()).expect("written");
         Self { dir, shim }
@@ -199,18 +199,18 @@ fn odd_paths_are_refused() {
         "/a\"b",
         "",
     ] {
-        assert!(Shim::new(path, "/s").is_err(), "{path}");
-        assert!(Shim::new("/f", path).is_err(), "{path}");
+        assert!(ShimScript::new(path, "/s").is_err(), "{path}");
+        assert!(ShimScript::new("/f", path).is_err(), "{path}");
     }
-    let shim = Shim::new("/home/you/.cache/musher", "/s").expect("a plain path");
+    let shim = ShimScript::new("/home/you/.cache/musher", "/s").expect("a plain path");
     assert_eq!(
         shim.forced_command(),
         "exec /bin/sh /home/you/.cache/musher/shim"
     );
-    assert_eq!(Shim::parse(&shim.text()), Some(shim.clone()));
+    assert_eq!(ShimScript::parse(&shim.text()), Some(shim.clone()));
     assert_eq!(path_of(&shim.forced_command()), Some(shim.path().as_str()));
     let open = shim.clone().without_sandbox();
-    assert_eq!(Shim::parse(&open.text()), Some(open.clone()));
+    assert_eq!(ShimScript::parse(&open.text()), Some(open.clone()));
     assert_ne!(open, shim);
-    assert_eq!(Shim::parse("#!/bin/sh\necho\n"), None);
+    assert_eq!(ShimScript::parse("#!/bin/sh\necho\n"), None);
 }

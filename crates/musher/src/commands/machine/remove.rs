@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use musher_coordinator::config::{Machine, MachineKind, MachineName};
 use musher_coordinator::enrol::{
-    Cleaned, Cleaning, FoundHostKey, Login, LoginKey, Mark, PublicKey, Shim, remove_entry,
+    Cleaned, Cleaning, FoundHostKey, Login, LoginKey, Mark, PublicKey, ShimScript, remove_entry,
 };
 use musher_coordinator::setup::replace_file;
 use musher_store::url::SshStore;
@@ -171,7 +171,7 @@ impl RemoveArgs {
         &self,
         context: &Context,
         machine: &Machine,
-        shim: Option<&Shim>,
+        shim: Option<&ShimScript>,
     ) -> Result<(), Failure> {
         let Some(shim) = shim.filter(|_| !self.yes) else {
             return Ok(());
@@ -198,7 +198,7 @@ impl Visit {
         &self,
         story: &mut Story,
         login: &Login,
-        shim: Option<Shim>,
+        shim: Option<ShimScript>,
     ) -> Result<(), Failure> {
         let removed = login.remove_key(self.key.as_ref(), &self.mark).await;
         let line = match removed.map_err(login_failure)? {

@@ -11,11 +11,14 @@ use std::time::Duration;
 
 use clap::Args;
 use futures_util::future::join_all;
-use musher_coordinator::config::{Config, Machine};
+use musher_coordinator::config::{Config, Machine, Settings};
 use tokio::sync::{Semaphore, mpsc};
 
+pub(super) use self::build::{BuildError, Trivial};
+pub(super) use self::peer::Peer;
 use self::report::Report;
 use self::trial::Trial;
+pub(super) use self::trial::built_in;
 use super::lookup::{machine, note_default};
 use crate::check::Check;
 use crate::context::Context;
@@ -63,7 +66,9 @@ impl TestArgs {
         let machines = self.which.machines(&config)?;
         note_default(context, &config);
         let reports = with_remotes(context, &self.connect, async |remotes| {
-            Ok(self.test(context.ui, remotes, &machines).await)
+            Ok(self
+                .test(context.ui, remotes, &config.settings, &machines)
+                .await)
         })?;
         if context.ui.json {
             context.ui.json(&reports)?;
@@ -72,7 +77,13 @@ impl TestArgs {
     }
 
     /// Tests all at once, and tells of one after the other.
-    async fn test(&self, ui: Ui, remotes: &Remotes, machines: &[&Machine]) -> Vec<Report> {
+    async fn test(
+        &self,
+        ui: Ui,
+        remotes: &Remotes,
+        settings: &Settings,
+        machines: &[&Machine],
+    ) -> Vec<Report> {
         let here = versions::nix_of_this_host().await;
         // One copy at a time, or they would measure each other.
         let copying = Semaphore::new(1);
@@ -89,6 +100,7 @@ impl TestArgs {
                 remotes,
                 copying: &copying,
                 limit,
+                sandbox_paths: settings.sandbox_paths(Some(machine)),
                 nix_here: here.as_deref(),
             };
             trials.push(trial.run(tell));

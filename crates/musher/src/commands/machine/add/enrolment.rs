@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use musher_coordinator::config::{Config, Machine, MachineName};
 use musher_coordinator::enrol::{
-    Before, Binary, Entry, Login, LoginKey, Mark, Proposal, Shim, Survey, install, notes, obstacles,
+    Before, Binary, Entry, Login, LoginKey, Mark, Proposal, ShimScript, Survey, install, notes,
+    obstacles,
 };
 use musher_coordinator::setup::replace_file;
 use musher_store::ssh::Link;
@@ -61,7 +62,8 @@ impl Enrolment<'_> {
             return self.end(story, &entry, false);
         }
 
-        let shim = Shim::new(&survey.files.path, &survey.state.path).map_err(error::odd_path)?;
+        let shim =
+            ShimScript::new(&survey.files.path, &survey.state.path).map_err(error::odd_path)?;
         let shim = match self.args.no_sandbox {
             true => shim.without_sandbox(),
             false => shim,
@@ -97,7 +99,8 @@ impl Enrolment<'_> {
         let link = self.remotes.link(target, options);
         self.copy(&mut story, &link, &binary, before).await?;
         let system = entry.systems.first().map_or("builtin", String::as_str);
-        try_worker(&mut story, link, &binary.hash, system, self.sandbox_paths()).await?;
+        let sandbox_paths = self.config.settings.sandbox_paths(self.earlier);
+        try_worker(&mut story, link, &binary.hash, system, &sandbox_paths).await?;
         let written = self.write(&mut story, &entry)?;
         reload::tell_daemon(self.context, &mut story).await?;
         self.end(story, &entry, written)
@@ -161,15 +164,6 @@ impl Enrolment<'_> {
             }
             Some(_) | None => Ok(()),
         }
-    }
-
-    /// What builds see there besides their inputs.
-    fn sandbox_paths(&self) -> Vec<String> {
-        let own = self
-            .earlier
-            .and_then(|machine| machine.sandbox_paths.as_ref());
-        let paths = own.unwrap_or(&self.config.settings.sandbox_paths);
-        paths.iter().map(ToString::to_string).collect()
     }
 
     fn key_path(&self, name: &MachineName) -> Result<PathBuf, Failure> {
@@ -255,7 +249,7 @@ fn entry(
     }
 }
 
-fn shim_told(shim: &Shim, before: Before) -> String {
+fn shim_told(shim: &ShimScript, before: Before) -> String {
     let how = match before {
         Before { shim: true, .. } => "is there",
         Before { files: true, .. } => "brought up to date",

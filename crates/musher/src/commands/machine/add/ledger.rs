@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use musher_coordinator::enrol::{
-    Before, Cleaned, Cleaning, ContentHash, Login, LoginKey, Mark, PublicKey, Shim,
+    Before, Cleaned, Cleaning, ContentHash, Login, LoginKey, Mark, PublicKey, ShimScript,
 };
 
 use crate::ui::Ui;
@@ -16,7 +16,7 @@ pub(super) struct Ledger {
     /// A key that was made here.
     pub(super) key: Option<PathBuf>,
     /// What of ours was there before the shim came, and the program it starts.
-    pub(super) shim: Option<(Shim, Before, ContentHash)>,
+    pub(super) shim: Option<(ShimScript, Before, ContentHash)>,
     /// A line that was put into `authorized_keys`.
     pub(super) line: Option<(PublicKey, Mark)>,
 }
@@ -62,7 +62,7 @@ impl Ledger {
     }
 
     /// What to remove so that the machine is as it was.
-    fn cleaning(&self) -> Option<(&Shim, Cleaning)> {
+    fn cleaning(&self) -> Option<(&ShimScript, Cleaning)> {
         let (shim, before, hash) = self.shim.as_ref()?;
         let cleaning = match before {
             Before {

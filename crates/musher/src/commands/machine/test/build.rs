@@ -31,7 +31,7 @@ const OTHER_SYSTEM: &str = " is required to build ";
 const LAST_LINES: Duration = Duration::from_millis(100);
 
 /// A derivation that nobody has built before.
-pub(super) struct Trivial {
+pub(in super::super) struct Trivial {
     derivation: ValidatedDerivation,
     out: StorePath,
     /// The hash of what it makes.
@@ -40,7 +40,7 @@ pub(super) struct Trivial {
 
 /// Why a trivial build came to nothing.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BuildError {
+pub(in super::super) enum BuildError {
     #[error("cannot make a derivation to build")]
     Derivation(#[source] nix_derivation::Error),
     #[error("cannot send the derivation")]
@@ -60,7 +60,7 @@ pub(super) enum BuildError {
 
 impl BuildError {
     /// Advice the user can act on, if there is any.
-    pub(super) fn help(&self) -> Option<String> {
+    pub(in super::super) fn help(&self) -> Option<String> {
         match self {
             Self::Store(error) if text_of(error).contains(NOT_PRIVILEGED) => Some(
                 "it does not trust this user, which nothing but `ssh-ng://` can tell: connect by \
@@ -94,11 +94,13 @@ impl BuildError {
 struct Ended {
     result: BuildResult,
     log: Vec<String>,
+    /// Whether it ran in a sandbox, where that is told.
+    sandboxed: Option<bool>,
 }
 
 impl Trivial {
     /// A derivation for `system` with a number in it.
-    pub(super) fn new(store_dir: &StoreDir, system: &str) -> Result<Self, BuildError> {
+    pub(in super::super) fn new(store_dir: &StoreDir, system: &str) -> Result<Self, BuildError> {
         let number: u128 = rand::random();
         let content = format!("{number:032x}");
         let name = "musher-test-build";
@@ -121,8 +123,14 @@ impl Trivial {
         })
     }
 
-    /// Has it built, and looks at what came of it.
-    pub(super) async fn build(&self, peer: &Peer, trust: Option<Trust>) -> Result<(), BuildError> {
+    /// Has it built, and looks at what came of it. On a worker of ours it sees
+    /// `sandbox_paths`. Says whether it ran in a sandbox, where that is told.
+    pub(in super::super) async fn build(
+        &self,
+        peer: &Peer,
+        trust: Option<Trust>,
+        sandbox_paths: &[String],
+    ) -> Result<Option<bool>, BuildError> {
         let store = peer.store();
         if trust == Some(Trust::NotTrusted) {
             // A stranger's word is not enough there: the derivation itself is.
@@ -133,7 +141,7 @@ impl Trivial {
             sent.map_err(BuildError::Store)?;
         }
         let ended = match peer {
-            Peer::Musher(session) => self.on_musher(session).await,
+            Peer::Musher(session) => self.on_musher(session, sandbox_paths).await,
             Peer::Worker(store) => match store.connection().await {
                 Ok(connection) => self.on_worker(connection, trust).await,
                 Err(error) => Err(error),
@@ -143,12 +151,13 @@ impl Trivial {
                 Err(error) => Err(error),
             },
         };
-        judge(&ended.map_err(BuildError::Store)?)?;
+        let ended = ended.map_err(BuildError::Store)?;
+        judge(&ended)?;
         let infos = store.path_infos(std::slice::from_ref(&self.out)).await;
         match infos.map_err(BuildError::Store)?.first() {
             None => Err(BuildError::NoOutput),
             Some(info) if info.nar_hash != self.expected => Err(BuildError::OtherOutput),
-            Some(_) => Ok(()),
+            Some(_) => Ok(ended.sandboxed),
         }
     }
 
@@ -188,7 +197,11 @@ impl Trivial {
         } else {
             return Err(unexpected(&answer));
         };
-        Ok(Ended { result, log })
+        Ok(Ended {
+            result,
+            log,
+            sandboxed: None,
+        })
     }
 
     async fn on_serve(
@@ -228,15 +241,26 @@ impl Trivial {
             let _ = tokio::time::timeout(LAST_LINES, stderr.ended()).await;
             log = stderr.tail();
         }
-        Ok(Ended { result, log })
+        Ok(Ended {
+            result,
+            log,
+            sandboxed: None,
+        })
     }
 
-    async fn on_musher(&self, session: &Session) -> Result<Ended, StoreError> {
+    async fn on_musher(
+        &self,
+        session: &Session,
+        sandbox_paths: &[String],
+    ) -> Result<Ended, StoreError> {
         let drv_path = self.derivation.drv_path();
-        let tried = session.try_build(&drv_path, &self.basic()).await?;
+        let derivation = self.basic();
+        let tried = session.try_build(&drv_path, &derivation, sandbox_paths);
+        let tried = tried.await?;
         Ok(Ended {
             result: tried.result,
             log: tried.log,
+            sandboxed: Some(tried.sandboxed),
         })
     }
 
@@ -309,6 +333,7 @@ mod tests {
         judge(&Ended {
             result: BuildResult::new(BuildStatus::PermanentFailure, error),
             log: log.iter().map(|&line| line.to_owned()).collect(),
+            sandboxed: None,
         })
     }
 

@@ -10,7 +10,7 @@ use musher_store::url::{SshProtocol, SshStore};
 use musher_store::{Connector, ServeStore, SshParts, Store, StoreError, Way, WorkerStore};
 
 /// The program that answers on a machine, by the protocol it speaks.
-pub(super) enum Peer {
+pub(in super::super) enum Peer {
     /// A nix-daemon.
     Worker(Arc<WorkerStore>),
     /// A `nix-store --serve`.
@@ -65,7 +65,7 @@ impl Peer {
     }
 
     /// The machine's store.
-    pub(super) fn store(&self) -> Arc<dyn Store> {
+    pub(in super::super) fn store(&self) -> Arc<dyn Store> {
         match self {
             Self::Worker(store) => store.clone(),
             Self::Serve { store, .. } => store.clone(),

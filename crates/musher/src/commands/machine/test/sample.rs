@@ -21,7 +21,7 @@ pub(super) struct Sample {
 
 /// A path that cannot be made; its name is ours, so this is not expected.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SampleError {
+pub(in super::super) enum SampleError {
     #[error("cannot name a path to copy")]
     Name(#[source] nix_derivation::store_path::Error),
     #[error("cannot pack a path to copy")]

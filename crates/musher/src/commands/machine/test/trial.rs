@@ -34,6 +34,8 @@ pub(super) struct Trial<'a> {
     pub(super) copying: &'a Semaphore,
     /// How long a step may take.
     pub(super) limit: Duration,
+    /// What builds of ours see there besides their inputs.
+    pub(super) sandbox_paths: Vec<String>,
     /// The version of Nix on this host.
     pub(super) nix_here: Option<&'a str>,
 }
@@ -228,14 +230,13 @@ impl Trial<'_> {
         let system = self.system();
         let begun = Instant::now();
         let built = match Trivial::new(peer.store().store_dir(), system) {
-            Ok(derivation) => derivation.build(peer, trust).await,
+            Ok(derivation) => derivation.build(peer, trust, &self.sandbox_paths).await,
             Err(error) => Err(error),
         };
         let finding = match built {
-            Ok(()) => {
+            Ok(sandboxed) => {
                 measured.build_ms = Some(millis(begun.elapsed()));
-                let time = quantity::duration(begun.elapsed());
-                Finding::new(format!("for `{system}` in {time}"))
+                built_in(system, begun.elapsed(), sandboxed)
             }
             // Not the machine's fault, and no reason not to use it.
             Err(error @ BuildError::NoShell) => {
@@ -330,6 +331,15 @@ async fn gather(mut nar: NarStream, limit: u64) -> Result<Vec<u8>, StoreError> {
         bytes.extend_from_slice(&chunk?);
     }
     Ok(bytes)
+}
+
+/// A build that came out right.
+pub(in super::super) fn built_in(system: &str, time: Duration, sandboxed: Option<bool>) -> Finding {
+    let finding = Finding::new(format!("for `{system}` in {}", quantity::duration(time)));
+    match sandboxed {
+        Some(false) => finding.warn("it was not sandboxed".to_owned()),
+        Some(true) | None => finding,
+    }
 }
 
 fn transfer(bytes: u64, time: Duration) -> (Option<u64>, Finding) {
