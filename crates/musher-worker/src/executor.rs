@@ -5,6 +5,7 @@
 
 mod admission;
 mod attributes;
+mod bare;
 mod environment;
 mod error;
 mod finish;
@@ -73,10 +74,14 @@ struct Shared {
 
 impl Executor {
     /// An executor for `store`. Removes what an earlier one left below its
-    /// build root; an error if another one builds there now. Looks which
-    /// control groups this process may make, for which it may move into one.
+    /// build root; an error if another one builds there now, or if it is to
+    /// build without a sandbox where that cannot be. Looks which control groups
+    /// this process may make, for which it may move into one.
     pub fn open(store: Arc<LocalStore>, settings: Settings) -> Result<Self, RoomError> {
         let rooms = Rooms::open(&settings.build_root)?;
+        if settings.sandboxing == Sandboxing::Never {
+            bare::let_builds_in(&store, &rooms, settings.identities)?;
+        }
         Ok(Self(Arc::new(Shared {
             store,
             settings,

@@ -1,6 +1,7 @@
 //! `musher worker`, the process: one for each store. Opens the store, listens
 //! on its socket, and ends when it is told to or when nobody needs it.
 
+mod bare_store;
 mod error;
 mod findings;
 mod garbage;
@@ -10,7 +11,7 @@ mod socket;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ use tracing::{info, warn};
 use crate::executor::{Sandboxing, host_shell};
 use crate::places::WorkerPlaces;
 use crate::service::{Execute, Service, ServiceParts, error_text, sandbox_path};
+
+use self::bare_store::BareStore;
 
 pub use error::WorkerError;
 pub(crate) use findings::SANDBOX;
@@ -76,10 +79,15 @@ pub async fn run(options: WorkerOptions) -> Result<(), WorkerError> {
     }
     let places = &options.places;
     let _lock = prepare(places).await?;
-    let store = open(places)?;
+    let Home {
+        store,
+        id,
+        builds,
+        _lock,
+    } = open(&options)?;
     let parts = ServiceParts {
-        identity: identity::identity(places, &store)?,
-        build: Arc::new(execute(store.clone(), &options)?),
+        identity: identity::identity(&id, &store)?,
+        build: Arc::new(execute(store.clone(), builds, &options)?),
         logs: places.logs(),
         slots: options.slots,
         findings: findings::findings(&places.state, options.sandboxed).await,
@@ -169,17 +177,50 @@ fn empty(logs: &Path) -> Result<(), WorkerError> {
     tidy().map_err(WorkerError::file("tidy", logs))
 }
 
-fn open(places: &WorkerPlaces) -> Result<Arc<LocalStore>, WorkerError> {
+/// The worker's store, and where things of it are.
+struct Home {
+    store: Arc<LocalStore>,
+    /// Holds what tells it from others.
+    id: PathBuf,
+    /// Where builds lie while they run.
+    builds: PathBuf,
+    /// Held while it is ours, where the worker's own lock does not say so.
+    _lock: Option<File>,
+}
+
+fn open(options: &WorkerOptions) -> Result<Home, WorkerError> {
+    let places = &options.places;
+    if !options.sandboxed {
+        // What builds find on their way is everybody's to see, as with Nix.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        let bare = BareStore::here();
+        let (store, lock) = bare.open()?;
+        return Ok(Home {
+            store: Arc::new(store),
+            id: bare.id(),
+            builds: bare.builds(),
+            _lock: Some(lock),
+        });
+    }
     let root = places.store_root();
     let store = LocalStore::open(LocalOptions::below(&root));
     let store = store.map_err(|source| WorkerError::Store {
         root,
         source: Box::new(source),
     })?;
-    Ok(Arc::new(store))
+    Ok(Home {
+        store: Arc::new(store),
+        id: places.store_id(),
+        builds: places.builds(),
+        _lock: None,
+    })
 }
 
-fn execute(store: Arc<LocalStore>, options: &WorkerOptions) -> Result<Execute, WorkerError> {
+fn execute(
+    store: Arc<LocalStore>,
+    builds: PathBuf,
+    options: &WorkerOptions,
+) -> Result<Execute, WorkerError> {
     let mut seen = Vec::new();
     for text in &options.sandbox_paths {
         let bind = sandbox_path(text);
@@ -196,7 +237,7 @@ fn execute(store: Arc<LocalStore>, options: &WorkerOptions) -> Result<Execute, W
         true => Sandboxing::Always,
         false => Sandboxing::Never,
     };
-    Execute::open(store, options.places.builds(), seen, sandboxing).map_err(WorkerError::Build)
+    Execute::open(store, builds, seen, sandboxing).map_err(WorkerError::Build)
 }
 
 /// Says that the socket is there, and leaves standard output to the log.

@@ -20,10 +20,7 @@ pub enum Sandboxing {
     /// All are; a derivation that asks otherwise is refused.
     #[default]
     Always,
-    /// All but those that ask for it (`__noChroot`) and fixed outputs, as with
-    /// Nix's `sandbox = relaxed`.
-    Relaxed,
-    /// None is.
+    /// None is. The store must be where its paths say then.
     Never,
 }
 
@@ -33,20 +30,14 @@ pub(super) fn is_builtin(derivation: &BasicDerivation) -> bool {
 }
 
 impl Sandboxing {
-    /// Whether a derivation of `kind` runs in a sandbox; an error if it asks for
-    /// what it cannot have.
-    pub(super) fn applies(
-        self,
-        drv: &str,
-        kind: Kind,
-        attributes: &Attributes,
-    ) -> Result<bool, String> {
+    /// Whether a derivation runs in a sandbox; an error if it asks for what it
+    /// cannot have.
+    pub(super) fn applies(self, drv: &str, attributes: &Attributes) -> Result<bool, String> {
         match self {
             Self::Always if attributes.no_chroot => Err(format!(
                 "derivation '{drv}' has '__noChroot' set, but that's not allowed when 'sandbox' is 'true'"
             )),
             Self::Always => Ok(true),
-            Self::Relaxed => Ok(!kind.is_open() && !attributes.no_chroot),
             Self::Never => Ok(false),
         }
     }
@@ -180,15 +171,11 @@ mod tests {
     fn who_may_do_without_a_sandbox() {
         let plain = attributes(&derivation("x", "y", &[]));
         let open = attributes(&derivation("x", "y", &[("__noChroot", "1")]));
-        let applies = |sandboxing: Sandboxing, kind, attributes| {
-            sandboxing.applies("/x.drv", kind, attributes).ok()
-        };
-        let (ia, fixed) = (Kind::InputAddressed, Kind::Fixed);
-        assert_eq!(applies(Sandboxing::Always, fixed, &plain), Some(true));
-        assert_eq!(applies(Sandboxing::Always, ia, &open), None);
-        assert_eq!(applies(Sandboxing::Relaxed, ia, &plain), Some(true));
-        assert_eq!(applies(Sandboxing::Relaxed, ia, &open), Some(false));
-        assert_eq!(applies(Sandboxing::Relaxed, fixed, &plain), Some(false));
-        assert_eq!(applies(Sandboxing::Never, ia, &plain), Some(false));
+        let applies =
+            |sandboxing: Sandboxing, attributes| sandboxing.applies("/x.drv", attributes).ok();
+        assert_eq!(applies(Sandboxing::Always, &plain), Some(true));
+        assert_eq!(applies(Sandboxing::Always, &open), None);
+        assert_eq!(applies(Sandboxing::Never, &plain), Some(false));
+        assert_eq!(applies(Sandboxing::Never, &open), Some(false));
     }
 }

@@ -76,14 +76,6 @@ pub(super) enum BuildError {
         /// The input, absolute.
         path: String,
     },
-    /// A store that is not where it says can only be used in a sandbox.
-    #[error(
-        "the store `{store}` does not lie where it says, so nothing can be built in it without a sandbox"
-    )]
-    Diverted {
-        /// Where it lies.
-        store: PathBuf,
-    },
     /// The store did not do its part.
     #[error("cannot {attempt}")]
     Store {
@@ -152,7 +144,6 @@ impl BuildError {
             Self::Graph(GraphError::Derivation { .. } | GraphError::Store(_))
             | Self::NoBuiltins
             | Self::MissingInput { .. }
-            | Self::Diverted { .. }
             | Self::Store { .. }
             | Self::Room(_)
             | Self::Cgroup(_)

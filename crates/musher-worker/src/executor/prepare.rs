@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use musher_protocol::types::{BasicDerivation, BuildMode, BuiltOutput};
 use musher_sandbox::{Bind, Ids, Plan, StoreView};
-use musher_store::local::OutputLocks;
+use musher_store::local::{LocalStore, OutputLocks};
 use nix_derivation::StorePath;
 
 use super::admission::{BUILTIN, Capability, is_builtin};
@@ -18,13 +18,13 @@ use super::environment::{Environment, Surroundings};
 use super::error::BuildError;
 use super::kind::Kind;
 use super::request::{Build, BuildProgram, build_top};
-use super::room::Room;
+use super::room::{Room, RoomError};
 use super::scratch::Scratch;
 use super::site::Site;
 use super::slots::HeldSlot;
 use super::{BuildOrder, Shared, inputs};
 use crate::builtin::{Builtin, BuiltinOrder, Hosted};
-use crate::outputs::{OutputRules, ScratchOutput};
+use crate::outputs::{OutputRules, ScratchOutput, remove_tree};
 
 /// The file in a build directory that tells a builtin what to do.
 const BUILTIN_ORDER: &str = ".builtin.json";
@@ -107,14 +107,8 @@ impl Asked {
         }
         let sandboxing = shared.settings.sandboxing;
         let sandboxed = sandboxing
-            .applies(&drv, kind, &attributes)
+            .applies(&drv, &attributes)
             .map_err(BuildError::Refused)?;
-        let store = &shared.store;
-        if !sandboxed && store.real_store_dir() != Path::new(store.store_dir().as_str()) {
-            return Err(BuildError::Diverted {
-                store: store.real_store_dir().to_owned(),
-            });
-        }
         Ok(Self {
             kind,
             attributes,
@@ -168,8 +162,12 @@ pub(super) fn prepare(
     };
     let scratch = Scratch::choose(&order.drv_path, derivation, &occupied, store.store_dir())
         .map_err(BuildError::Scratch)?;
-    let ids = settings.identities.of_slot(slot_number);
-    let room = shared.rooms.room(ids).map_err(BuildError::Room)?;
+    if !sandboxed {
+        remove_leftovers(store, &scratch).map_err(BuildError::Room)?;
+    }
+    let ids = settings.identities.of_slot(slot_number, sandboxed);
+    let room = shared.rooms.room(ids, sandboxed);
+    let room = room.map_err(BuildError::Room)?;
     let top = build_top(sandboxed, &room);
     let environment = Environment::of(
         derivation,
@@ -239,6 +237,16 @@ pub(super) fn prepare(
         plan,
         facts,
     })))
+}
+
+/// Removes what an earlier build without a sandbox left where this one is to
+/// write. None of it is valid, and its places are locked.
+fn remove_leftovers(store: &LocalStore, scratch: &Scratch) -> Result<(), RoomError> {
+    for path in scratch.paths.values() {
+        let real = store.real_path(path);
+        remove_tree(&real).map_err(RoomError::io("remove", &real))?;
+    }
+    Ok(())
 }
 
 /// The names the build sees in the store. An output that is valid may be among

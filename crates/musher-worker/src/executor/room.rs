@@ -20,7 +20,7 @@ use rustix::fs::FlockOperation;
 
 use crate::outputs::remove_tree;
 
-/// A directory could not be made, or used.
+/// A directory could not be made, or used, or serves no build.
 #[derive(Debug, thiserror::Error)]
 pub enum RoomError {
     /// The system refused.
@@ -34,6 +34,15 @@ pub enum RoomError {
         #[source]
         source: io::Error,
     },
+    /// A store that is not where its paths say can only be used in a sandbox.
+    #[error(
+        "the store at `{}` is not where its paths say, so nothing can be built in it without a sandbox",
+        .store.display()
+    )]
+    Diverted {
+        /// Where it is.
+        store: PathBuf,
+    },
     /// Somebody else builds there.
     #[error("another process builds below `{}`", .path.display())]
     Taken {
@@ -43,7 +52,7 @@ pub enum RoomError {
 }
 
 impl RoomError {
-    fn io(attempt: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+    pub(super) fn io(attempt: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| Self::Io {
             attempt,
             path: path.to_owned(),
@@ -94,8 +103,18 @@ impl Rooms {
         })
     }
 
-    /// A new room, whose build directory belongs to `owner`, if given.
-    pub(super) fn room(&self, owner: Option<Ids>) -> Result<Room, RoomError> {
+    /// Lets other users go through to their own rooms.
+    pub(super) fn let_through(&self) -> Result<(), RoomError> {
+        for path in [&self.root, &self.root.join("rooms")] {
+            fs::set_permissions(path, Permissions::from_mode(0o711))
+                .map_err(RoomError::io("open to builds", path))?;
+        }
+        Ok(())
+    }
+
+    /// A new room, whose build directory belongs to `owner`, if given. Without
+    /// a sandbox they have to go through it.
+    pub(super) fn room(&self, owner: Option<Ids>, sandboxed: bool) -> Result<Room, RoomError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let room = Room {
             path: self.root.join("rooms").join(number.to_string()),
@@ -113,6 +132,11 @@ impl Rooms {
             let path = room.build_dir();
             chown(&path, Some(uid), Some(gid))
                 .map_err(RoomError::io("change the owner of", &path))?;
+            if !sandboxed {
+                chown(&room.path, None, Some(gid))
+                    .and_then(|()| fs::set_permissions(&room.path, Permissions::from_mode(0o710)))
+                    .map_err(RoomError::io("open to builds", &room.path))?;
+            }
         }
         Ok(room)
     }
@@ -196,14 +220,14 @@ mod tests {
             Rooms::open(dir.path()),
             Err(RoomError::Taken { .. })
         ));
-        let room = rooms.room(None).expect("a room");
+        let room = rooms.room(None, true).expect("a room");
         room.write("file", b"text").expect("written");
         assert!(room.write("file", b"again").is_err());
         let path = room.path.clone();
         drop(room);
         assert!(!path.exists());
 
-        let left = rooms.room(None).expect("a room");
+        let left = rooms.room(None, true).expect("a room");
         let path = left.path.clone();
         std::mem::forget(left);
         drop(rooms);
@@ -216,7 +240,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let rooms = Rooms::open(dir.path()).expect("rooms");
         let keep = || {
-            let room = rooms.room(None).expect("a room");
+            let room = rooms.room(None, true).expect("a room");
             room.write("file", b"text").expect("written");
             rooms.keep(&room, "x").expect("kept")
         };

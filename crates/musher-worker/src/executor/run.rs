@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use musher_sandbox::{
-    Attempt, Cut, Ended, Launcher, Output, Plan, Running, SandboxError, Status, Stopper, Usage,
+    Attempt, Cut, Ended, Isolation, Launcher, Output, Plan, Running, SandboxError, Status, Stopper, Usage,
 };
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -63,6 +63,7 @@ pub(super) async fn run(
         }
         log(event);
     };
+    let sandboxed = plan.isolation == Isolation::Full;
     let (guard, process) = start(site, plan, launcher, end);
     // Gone only if it could not be started, which it then tells at its end.
     let guard = guard.await.ok();
@@ -72,7 +73,7 @@ pub(super) async fn run(
     }
     lines.finish(&mut keep);
     let (site, mut ended) = process.await.map_err(BuildError::GivenUp)?;
-    if let Some((text, failed)) = not_executed(&ended) {
+    if let Some((text, failed)) = not_executed(&ended, sandboxed) {
         keep(LogEvent::Line(text.as_bytes()));
         ended = Ok(failed);
     }
@@ -159,7 +160,10 @@ async fn follow(
 
 /// A build program that could not be executed is a build that failed: what Nix
 /// writes to its log, and the end that stands for it.
-fn not_executed(ended: &Result<Ended, SandboxError>) -> Option<(String, Ended)> {
+fn not_executed(
+    ended: &Result<Ended, SandboxError>,
+    sandboxed: bool,
+) -> Option<(String, Ended)> {
     let Err(SandboxError::Setup(error)) = ended else {
         return None;
     };
@@ -173,7 +177,7 @@ fn not_executed(ended: &Result<Ended, SandboxError>) -> Option<(String, Ended)> 
         status: Status::Exited(1),
         cut: None::<Cut>,
         usage: Usage::default(),
-        sandboxed: true,
+        sandboxed,
     };
     Some((text, ended))
 }

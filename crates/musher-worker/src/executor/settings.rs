@@ -49,13 +49,23 @@ impl Identities {
     }
 
     /// The ids of builds in `slot`, where they are not the executor's own.
-    pub(crate) fn of_slot(self, slot: u32) -> Option<Ids> {
+    pub(crate) fn of_slot(self, slot: u32, sandboxed: bool) -> Option<Ids> {
         match self {
             Self::Own => None,
             Self::Slots { first } => {
-                let id = first.saturating_add(slot);
-                Some(Ids { uid: id, gid: id })
+                let uid = first.saturating_add(slot);
+                let gid = if sandboxed { uid } else { first };
+                Some(Ids { uid, gid })
             }
+        }
+    }
+
+    /// The group of all builds without a sandbox, where it is not the
+    /// executor's own: it is let into the store directory.
+    pub(crate) fn group(self) -> Option<u32> {
+        match self {
+            Self::Own => None,
+            Self::Slots { first } => Some(first),
         }
     }
 }

@@ -43,6 +43,27 @@ pub enum WorkerError {
         #[source]
         source: Box<LocalError>,
     },
+    /// Without a sandbox the store has to be where its paths say.
+    #[error(
+        "builds without a sandbox need a store at `{}`, and none can be made there",
+        .store.display()
+    )]
+    NoPlace {
+        /// Where.
+        store: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// It has to, and somebody else has one there.
+    #[error(
+        "builds without a sandbox need the store at `{}`, which belongs to an installed Nix",
+        .store.display()
+    )]
+    ForeignStore {
+        /// Where.
+        store: PathBuf,
+    },
     /// Nothing can be built here.
     #[error("cannot prepare for building")]
     Build(#[source] RoomError),
@@ -67,7 +88,7 @@ pub enum WorkerError {
     /// A worker process was started, and ended.
     #[error("the worker that was started ended at once: {}", .said.as_deref().unwrap_or("it said nothing"))]
     Ended {
-        /// The last line of its log.
+        /// The last words of its log.
         said: Option<String>,
         /// Its log.
         log: PathBuf,
@@ -100,6 +121,17 @@ impl WorkerError {
                 Some(format!("see its log, `{}`", log.display()))
             }
             Self::Store { source, .. } => source.help(),
+            Self::NoPlace { store, .. } => {
+                let top = store.parent().unwrap_or(store).display();
+                Some(format!(
+                    "run the worker as root, or make `{top}` its user's once, as root: `mkdir -p \
+                     {top} && chown USER {top}`; or let builds be sandboxed"
+                ))
+            }
+            Self::ForeignStore { .. } => Some(
+                "let that Nix build, as a machine with `kind = \"nix\"`; or let builds be sandboxed"
+                    .to_owned(),
+            ),
             Self::SandboxPath { .. } => Some(
                 "write `TARGET`, `TARGET=SOURCE`, or either followed by `?`, with absolute paths"
                     .to_owned(),
@@ -116,7 +148,10 @@ impl WorkerError {
 
     /// Whether it is a mistake of the user's.
     pub fn is_users(&self) -> bool {
-        matches!(self, Self::Running { .. } | Self::SandboxPath { .. })
+        matches!(
+            self,
+            Self::Running { .. } | Self::SandboxPath { .. } | Self::ForeignStore { .. }
+        )
     }
 
     pub(crate) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {

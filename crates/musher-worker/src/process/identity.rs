@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 
 use musher_api::worker as api;
@@ -33,13 +33,10 @@ pub fn executable() -> Result<PathBuf, WorkerError> {
     std::env::current_exe().map_err(WorkerError::file("look at", SELF.as_ref()))
 }
 
-/// Which worker this is, of the store at `places`.
-pub(super) fn identity(
-    places: &WorkerPlaces,
-    store: &LocalStore,
-) -> Result<api::Identity, WorkerError> {
+/// Which worker this is, of `store`, whose id the file at `id` holds.
+pub(super) fn identity(id: &Path, store: &LocalStore) -> Result<api::Identity, WorkerError> {
     Ok(api::Identity {
-        store: store_id(places)?,
+        store: store_id(id)?,
         instance: random(),
         binary: binary()?,
         executable: executable()?.display().to_string(),
@@ -56,16 +53,15 @@ pub(super) fn publish(places: &WorkerPlaces, identity: &api::Identity) -> Result
 }
 
 /// What was made up when the store was made.
-fn store_id(places: &WorkerPlaces) -> Result<String, WorkerError> {
-    let path = places.store_id();
-    match fs::read_to_string(&path) {
+fn store_id(path: &Path) -> Result<String, WorkerError> {
+    match fs::read_to_string(path) {
         Ok(id) if !id.is_empty() => return Ok(id),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(WorkerError::file("read", &path)(error)),
+        Err(error) => return Err(WorkerError::file("read", path)(error)),
     }
     let id = random();
-    fs::write(&path, &id).map_err(WorkerError::file("write", &path))?;
+    fs::write(path, &id).map_err(WorkerError::file("write", path))?;
     Ok(id)
 }
 

@@ -16,7 +16,7 @@ use super::{READY, Relay};
 use crate::places::WorkerPlaces;
 use crate::process::WorkerError;
 
-/// How much of a log's end is looked at for its last line.
+/// How much of a log's end is looked at for its last words.
 const TAIL: usize = 4096;
 
 /// Waits for the right to start a worker; it ends with what is returned.
@@ -64,7 +64,7 @@ pub(super) async fn start(relay: &Relay) -> Result<(), WorkerError> {
     match timeout(READY, limited.read_to_string(&mut said)).await {
         Ok(Ok(_)) if said == "ready\n" => Ok(()),
         Ok(_) => Err(WorkerError::Ended {
-            said: last_line(&log_path),
+            said: last_words(&log_path),
             log: log_path,
         }),
         Err(_) => Err(WorkerError::NotReady {
@@ -89,10 +89,42 @@ fn open_log(dir: &Path, path: &Path) -> Result<File, WorkerError> {
         .map_err(WorkerError::file("open", path))
 }
 
-fn last_line(log: &Path) -> Option<String> {
+fn last_words(log: &Path) -> Option<String> {
     let bytes = fs::read(log).ok()?;
     let tail = &bytes[bytes.len().saturating_sub(TAIL)..];
-    let text = String::from_utf8_lossy(tail);
-    let last = text.lines().rev().find(|line| !line.trim().is_empty())?;
-    Some(last.to_owned())
+    words_at_end(&String::from_utf8_lossy(tail))
+}
+
+/// The error that a log ends with, with its causes and advice in one line, or
+/// its last line.
+fn words_at_end(log: &str) -> Option<String> {
+    let mut words = Vec::new();
+    for line in log.lines().rev().map(str::trim) {
+        if line.is_empty() {
+            continue;
+        }
+        words.push(line.strip_prefix("error: ").unwrap_or(line));
+        let more = ["cause: ", "help: "];
+        if !more.iter().any(|word| line.starts_with(word)) {
+            break;
+        }
+    }
+    words.reverse();
+    (!words.is_empty()).then(|| words.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words_at_end;
+
+    #[test]
+    fn a_worker_that_cannot_start_says_all_it_knows() {
+        let said = |log| words_at_end(log).unwrap_or_default();
+        assert_eq!(
+            said("x\nerror: no store\ncause: Permission denied\nhelp:  be root\n\n"),
+            "no store; cause: Permission denied; help:  be root"
+        );
+        assert_eq!(said("one\nthread panicked\n"), "thread panicked");
+        assert_eq!(words_at_end("\n"), None);
+    }
 }

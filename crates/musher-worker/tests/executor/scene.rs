@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -48,8 +48,27 @@ pub(crate) fn everybody() -> Vec<Who> {
 pub(crate) struct Scene {
     dir: TempDir,
     who: Who,
+    /// The root directory with a `/nix` of the scene's own.
+    root: Option<PathBuf>,
     pub(crate) order: Order,
 }
+
+/// Makes the directory `$1` the root of everything, with this machine's own
+/// directories in it but `/nix`, and runs the rest.
+const OWN_NIX: &str = r#"
+    set -e
+    root=$1 && shift
+    for entry in /*; do
+        name=${entry#/}
+        [ "$name" != nix ] || continue
+        if [ -L "$entry" ]; then
+            cp -P "$entry" "$root/"
+        elif [ -d "$entry" ]; then
+            mkdir -p "$root/$name" && mount --rbind "$entry" "$root/$name"
+        fi
+    done
+    exec chroot "$@"
+"#;
 
 impl Scene {
     /// A scene for `who`, with an empty store.
@@ -76,7 +95,41 @@ impl Scene {
         fs::hard_link(TRIAL, &program)
             .or_else(|_| fs::copy(TRIAL, &program).map(drop))
             .expect("a copy");
-        Self { dir, who, order }
+        Self {
+            dir,
+            who,
+            root: None,
+            order,
+        }
+    }
+
+    /// A scene without a sandbox, whose store is at `/nix/store`: one of its
+    /// own, for which it takes root.
+    pub(crate) fn bare(who: Who) -> Option<Self> {
+        let unshared = Command::new("unshare").args(["-m", "true"]).output();
+        if !unshared.is_ok_and(|output| output.status.success()) {
+            let note = "skipped: no namespace with a `/nix` of its own can be made";
+            writeln!(std::io::stderr(), "{note}").expect("a reader");
+            return None;
+        }
+        let mut scene = Self::new(who);
+        let root = scene.dir.path().join("root");
+        fs::create_dir_all(root.join("nix")).expect("a directory");
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(scene.dir.path(), open).expect("ours");
+        if who == Who::Rootless {
+            chown(root.join("nix"), Some(NOBODY), Some(NOBODY)).expect("another owner");
+        }
+        scene.order.store = "/".into();
+        scene.order.builds = "/nix/var/nix/builds".into();
+        scene.order.bare = true;
+        scene.root = Some(root);
+        Some(scene)
+    }
+
+    /// A directory of the machine that is the scene's.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Adds a derivation to what is built.
@@ -88,10 +141,26 @@ impl Scene {
 
     /// Builds everything, and says what came of each.
     pub(crate) fn build_all(&self) -> Vec<Came> {
-        let mut command = Command::new(self.dir.path().join("trial"));
-        if rustix::process::geteuid().is_root() && self.who == Who::Rootless {
-            command.uid(NOBODY).gid(NOBODY);
-        }
+        let program = self.dir.path().join("trial");
+        let other = rustix::process::geteuid().is_root() && self.who == Who::Rootless;
+        let mut command = match &self.root {
+            Some(root) => {
+                let mut command = Command::new("unshare");
+                command.args(["-m", "sh", "-c", OWN_NIX, "sh"]).arg(root);
+                if other {
+                    command.arg(format!("--userspec={NOBODY}:{NOBODY}"));
+                }
+                command.arg(root).arg(program);
+                command
+            }
+            None => {
+                let mut command = Command::new(program);
+                if other {
+                    command.uid(NOBODY).gid(NOBODY);
+                }
+                command
+            }
+        };
         let mut child = command
             .current_dir("/")
             .env("IMPURE", "of the worker")
@@ -117,7 +186,8 @@ impl Scene {
 
     /// Where `path` of the store lies.
     pub(crate) fn real(&self, path: &str) -> PathBuf {
-        self.order.store.join(path.trim_start_matches('/'))
+        let store = self.root.as_ref().unwrap_or(&self.order.store);
+        store.join(path.trim_start_matches('/'))
     }
 
     /// The text of a file in an output.
