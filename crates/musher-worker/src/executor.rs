@@ -26,7 +26,6 @@ mod settings;
 mod site;
 mod slots;
 mod structured;
-mod tail;
 mod terminal;
 mod verdict;
 mod watch;
@@ -210,7 +209,6 @@ fn no_report(result: BuildResult) -> Report {
         exit: None,
         fault: None,
         sandboxed: true,
-        tail: Vec::new(),
         kept: None,
     }
 }

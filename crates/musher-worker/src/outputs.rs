@@ -51,10 +51,6 @@ pub struct Finished<'a> {
     pub derivation: &'a BasicDerivation,
     /// What it says its outputs may be.
     pub rules: &'a OutputRules,
-    /// The derivation's hash modulo (`sha256:<hex>`), by which Nix up to 2.34
-    /// names its outputs; without it the hash of `derivation` as it is, which
-    /// is what it means where all inputs are sources.
-    pub drv_hash: Option<&'a str>,
     /// Every output of the derivation, by name.
     pub scratch: &'a BTreeMap<String, ScratchOutput>,
     /// The closure of the inputs: with the outputs themselves the only paths

@@ -119,7 +119,6 @@ async fn build(
     let build_order = BuildOrder {
         drv_path: path.clone(),
         derivation,
-        drv_hash: None,
         mode: match order.mode.as_str() {
             "check" => BuildMode::Check,
             "repair" => BuildMode::Repair,

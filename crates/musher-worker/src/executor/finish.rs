@@ -65,7 +65,6 @@ impl Finish<'_> {
             site,
             ended,
             excess,
-            tail,
         } = ran;
         let (usage, exit) = match &ended {
             Ok(ended) => (ended.usage.clone(), Some(ended.status)),
@@ -99,7 +98,6 @@ impl Finish<'_> {
             exit,
             fault,
             sandboxed: self.facts.sandboxed,
-            tail: tail.into_lines(),
             kept,
         }
     }
@@ -160,7 +158,6 @@ impl Finish<'_> {
             drv_path: &order.drv_path,
             derivation: &order.derivation,
             rules: &facts.rules,
-            drv_hash: order.drv_hash.as_deref(),
             scratch: &facts.scratch,
             inputs: &facts.inputs,
             roots: site.roots(),

@@ -51,14 +51,11 @@ pub(super) fn valid_outputs(
     if kind == Kind::Impure {
         return Ok(None);
     }
-    let drv_hash = match &order.drv_hash {
-        Some(hash) => hash.clone(),
-        None => outputs::own_drv_hash(store.store_dir(), &order.drv_path, &order.derivation)
-            .map_err(|source| BuildError::Outputs {
-                drv: store.store_dir().render_path(&order.drv_path),
-                source: Box::new(source),
-            })?,
-    };
+    let drv_hash = outputs::own_drv_hash(store.store_dir(), &order.drv_path, &order.derivation)
+        .map_err(|source| BuildError::Outputs {
+            drv: store.store_dir().render_path(&order.drv_path),
+            source: Box::new(source),
+        })?;
     let key = RealisationKey::Hash(drv_hash.clone());
     let mut found = BTreeMap::new();
     for (name, output) in &order.derivation.outputs {

@@ -13,9 +13,6 @@ pub struct BuildOrder {
     pub drv_path: StorePath,
     /// The derivation.
     pub derivation: BasicDerivation,
-    /// The derivation's hash modulo (`sha256:<hex>`), where who ordered it
-    /// knows better than the derivation as it is here tells.
-    pub drv_hash: Option<String>,
     /// What to do about outputs that are valid.
     pub mode: BuildMode,
     /// What the build may not exceed.

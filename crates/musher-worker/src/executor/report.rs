@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use musher_protocol::types::{BuildResult, PathInfo, Text};
+use musher_protocol::types::{BuildResult, PathInfo};
 use musher_sandbox::{Status, Usage};
 
 /// Whose fault it is that a build came to nothing, where it is not its own:
@@ -31,10 +31,8 @@ pub struct Report {
     pub exit: Option<Status>,
     /// Whose fault a failure is, if not the build's.
     pub fault: Option<Fault>,
-    /// Whether it ran in a sandbox.
+    /// Whether it ran in a sandbox; true if it did not run.
     pub sandboxed: bool,
-    /// The last lines of its log, for whoever shows the failure alone.
-    pub tail: Vec<Text>,
     /// Where its build directory was kept.
     pub kept: Option<PathBuf>,
 }

@@ -4,7 +4,8 @@
 use std::time::Instant;
 
 use musher_sandbox::{
-    Attempt, Cut, Ended, Isolation, Launcher, Output, Plan, Running, SandboxError, Status, Stopper, Usage,
+    Attempt, Cut, Ended, Isolation, Launcher, Output, Plan, Running, SandboxError, Status, Stopper,
+    Usage,
 };
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -15,7 +16,6 @@ use super::LogEvent;
 use super::error::BuildError;
 use super::log_lines::LogLines;
 use super::site::Site;
-use super::tail::Tail;
 use super::terminal::{Terminal, TerminalEnd};
 use super::watch::{Excess, Watch};
 
@@ -31,8 +31,6 @@ pub(super) struct Ran {
     pub(super) ended: Result<Ended, SandboxError>,
     /// The limit it went over.
     pub(super) excess: Option<Excess>,
-    /// The last lines of its log.
-    pub(super) tail: Tail,
 }
 
 /// Stops a build when it is dropped. Stopping one that has ended does nothing.
@@ -55,33 +53,25 @@ pub(super) async fn run(
     log: &mut (dyn FnMut(LogEvent<'_>) + Send),
 ) -> Result<Ran, BuildError> {
     let (mut terminal, end) = Terminal::open(owner).map_err(BuildError::Terminal)?;
-    let mut tail = Tail::default();
     let mut lines = LogLines::default();
-    let mut keep = |event: LogEvent<'_>| {
-        if let LogEvent::Line(line) = event {
-            tail.push(line);
-        }
-        log(event);
-    };
     let sandboxed = plan.isolation == Isolation::Full;
     let (guard, process) = start(site, plan, launcher, end);
     // Gone only if it could not be started, which it then tells at its end.
     let guard = guard.await.ok();
-    let excess = follow(&mut terminal, limits, &mut lines, &mut keep).await;
+    let excess = follow(&mut terminal, limits, &mut lines, log).await;
     if excess.is_some() {
         drop(guard);
     }
-    lines.finish(&mut keep);
+    lines.finish(log);
     let (site, mut ended) = process.await.map_err(BuildError::GivenUp)?;
     if let Some((text, failed)) = not_executed(&ended, sandboxed) {
-        keep(LogEvent::Line(text.as_bytes()));
+        log(LogEvent::Line(text.as_bytes()));
         ended = Ok(failed);
     }
     Ok(Ran {
         site,
         ended,
         excess,
-        tail,
     })
 }
 
@@ -160,10 +150,7 @@ async fn follow(
 
 /// A build program that could not be executed is a build that failed: what Nix
 /// writes to its log, and the end that stands for it.
-fn not_executed(
-    ended: &Result<Ended, SandboxError>,
-    sandboxed: bool,
-) -> Option<(String, Ended)> {
+fn not_executed(ended: &Result<Ended, SandboxError>, sandboxed: bool) -> Option<(String, Ended)> {
     let Err(SandboxError::Setup(error)) = ended else {
         return None;
     };

@@ -465,9 +465,6 @@ impl<'a> Registering<'a> {
     }
 
     fn drv_hash(&self) -> Result<String, OutputError> {
-        if let Some(hash) = self.finished.drv_hash {
-            return Ok(hash.to_owned());
-        }
         own_drv_hash(
             self.store.store_dir(),
             self.finished.drv_path,

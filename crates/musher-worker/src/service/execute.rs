@@ -98,7 +98,6 @@ fn build_order(order: &Order) -> Result<BuildOrder, String> {
     Ok(BuildOrder {
         drv_path: order.drv_path.clone(),
         derivation: order.derivation.clone(),
-        drv_hash: None,
         mode: order.mode,
         limits: executor::Limits {
             max_silent_time: order.limits.max_silent,

@@ -112,7 +112,6 @@ impl<'a> Build<'a> {
             drv_path: self.drv,
             derivation: &self.derivation,
             rules: &rules,
-            drv_hash: None,
             scratch: &self.scratch,
             inputs: &self.derivation.input_sources,
             roots: &roots,

@@ -43,7 +43,11 @@ fn what_a_failed_build_left_is_not_in_the_way() {
         );
         scene.add(&simple("twice", &text));
         let came = scene.build();
-        assert_eq!(came.exit.as_deref(), Some("exit code 1"), "{who:?}: {came:?}");
+        assert_eq!(
+            came.exit.as_deref(),
+            Some("exit code 1"),
+            "{who:?}: {came:?}"
+        );
         assert!(!came.sandboxed);
         fs::write(&flag, "").expect("a file");
         let came = scene.build();

@@ -145,7 +145,6 @@ impl Build {
             drv_path: &self.drv_path,
             derivation: &self.derivation,
             rules: &rules,
-            drv_hash: None,
             scratch: &self.outputs,
             inputs: &BTreeSet::from([self.input.clone()]),
             roots: &roots,
