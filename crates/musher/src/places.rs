@@ -17,10 +17,10 @@ pub(crate) struct Places {
     pub(crate) config: ConfigFile,
     /// Where sockets are.
     pub(crate) run: PathBuf,
-    /// Where the journal, logs and the like are kept.
+    /// Where logs, stores and the like are kept.
     pub(crate) state: PathBuf,
-    /// Where Nix keeps its configuration.
-    pub(crate) nix_conf_dir: PathBuf,
+    /// Where Nix keeps its configuration; none for a user without a home.
+    nix_conf_dir: Option<PathBuf>,
     /// Where this user's worker keeps what. Its sockets are with the rest: what
     /// `XDG_RUNTIME_DIR` says differs from one session of a user to another.
     pub(crate) worker: WorkerPlaces,
@@ -50,8 +50,12 @@ impl Named {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlacesError {
     /// A user without a home.
-    #[error("cannot find the home directory: `HOME` is not set")]
-    NoHome,
+    #[error("cannot find {what}: `HOME` is not set")]
+    NoHome {
+        what: &'static str,
+        /// The option by which to do without.
+        option: &'static str,
+    },
     /// A relative path, in a directory that is gone.
     #[error("cannot make `{}` an absolute path", path.display())]
     Relative {
@@ -63,18 +67,19 @@ pub(crate) enum PlacesError {
 impl PlacesError {
     pub(crate) fn help(&self) -> Option<String> {
         match self {
-            Self::NoHome => Some("set it, or give `--config`, `--run` and `--state`".to_owned()),
+            Self::NoHome { option, .. } => Some(format!("set it, or give `{option}`")),
             Self::Relative { .. } => None,
         }
     }
 }
 
-/// The directories used where the command line says nothing.
+/// The directories used where the command line says nothing; none for a user
+/// without a home.
 struct Usual {
-    config: PathBuf,
-    run: PathBuf,
-    state: PathBuf,
-    nix_conf_dir: PathBuf,
+    config: Option<PathBuf>,
+    run: Option<PathBuf>,
+    state: Option<PathBuf>,
+    nix_conf_dir: Option<PathBuf>,
 }
 
 impl Places {
@@ -82,7 +87,7 @@ impl Places {
     pub(crate) fn find(args: &GlobalArgs) -> Result<Self, PlacesError> {
         let usual = Usual::find(rustix::process::geteuid().is_root(), |name| {
             env::var_os(name)
-        })?;
+        });
         Self::with(args, usual)
     }
 
@@ -95,21 +100,43 @@ impl Places {
             let path = path.as_ref()?.to_string_lossy().into_owned();
             Some([option.to_owned(), path])
         });
-        let worker = state.clone().unwrap_or_else(|| usual.state.join("worker"));
+        let options = options.flatten().collect();
+        let without = |what, option| move || PlacesError::NoHome { what, option };
+        let worker = match (&state, &usual.state) {
+            (Some(state), _) => state.clone(),
+            (None, usual) => {
+                let usual = usual.as_ref();
+                let usual = usual.ok_or_else(without("where things are kept", "--state"))?;
+                usual.join("worker")
+            }
+        };
         Ok(Self {
-            options: options.flatten().collect(),
+            options,
             worker: WorkerPlaces {
                 run: run.clone().unwrap_or_else(|| worker.join("run")),
                 state: worker,
             },
             config: match config {
                 Some(path) => ConfigFile::Given(path),
-                None => ConfigFile::Usual(usual.config.join("musher.toml")),
+                None => {
+                    let dir = usual.config;
+                    let dir = dir.ok_or_else(without("the configuration", "--config"))?;
+                    ConfigFile::Usual(dir.join("musher.toml"))
+                }
             },
-            run: run.unwrap_or(usual.run),
+            run: (run.or(usual.run)).ok_or_else(without("where sockets are", "--run"))?,
             state_is_named: state.is_some(),
-            state: state.unwrap_or(usual.state),
+            state: (state.or(usual.state))
+                .ok_or_else(without("where things are kept", "--state"))?,
             nix_conf_dir: usual.nix_conf_dir,
+        })
+    }
+
+    /// Where Nix keeps its configuration.
+    pub(crate) fn nix_conf_dir(&self) -> Result<&Path, PlacesError> {
+        self.nix_conf_dir.as_deref().ok_or(PlacesError::NoHome {
+            what: "Nix's configuration",
+            option: "--nix-conf",
         })
     }
 
@@ -135,10 +162,7 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, PlacesError> {
 }
 
 impl Usual {
-    fn find(
-        is_root: bool,
-        variable: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, PlacesError> {
+    fn find(is_root: bool, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         // The XDG specification wants relative paths ignored.
         let dir = |name: &str| {
             variable(name)
@@ -146,26 +170,26 @@ impl Usual {
                 .filter(|path| path.is_absolute())
         };
         if is_root {
-            return Ok(Self {
-                config: PathBuf::from("/etc/musher"),
-                run: PathBuf::from("/run/musher"),
-                state: PathBuf::from("/var/lib/musher"),
-                nix_conf_dir: dir("NIX_CONF_DIR").unwrap_or_else(|| PathBuf::from("/etc/nix")),
-            });
+            return Self {
+                config: Some(PathBuf::from("/etc/musher")),
+                run: Some(PathBuf::from("/run/musher")),
+                state: Some(PathBuf::from("/var/lib/musher")),
+                nix_conf_dir: dir("NIX_CONF_DIR").or_else(|| Some(PathBuf::from("/etc/nix"))),
+            };
         }
-        let below_home = |name: &str, usual: &str| match (dir(name), dir("HOME")) {
-            (Some(path), _) => Ok(path),
-            (None, Some(home)) => Ok(home.join(usual)),
-            (None, None) => Err(PlacesError::NoHome),
+        let below_home = |name: &str, usual: &str| {
+            dir(name).or_else(|| dir("HOME").map(|home| home.join(usual)))
         };
-        let config = below_home("XDG_CONFIG_HOME", ".config")?;
-        let state = below_home("XDG_STATE_HOME", ".local/state")?.join("musher");
-        Ok(Self {
-            nix_conf_dir: dir("NIX_CONF_DIR").unwrap_or_else(|| config.join("nix")),
-            config: config.join("musher"),
-            run: dir("XDG_RUNTIME_DIR").map_or_else(|| state.join("run"), |d| d.join("musher")),
+        let config = below_home("XDG_CONFIG_HOME", ".config");
+        let state = below_home("XDG_STATE_HOME", ".local/state").map(|dir| dir.join("musher"));
+        let beside = |name: &str| config.as_ref().map(|config| config.join(name));
+        let of_session = dir("XDG_RUNTIME_DIR").map(|dir| dir.join("musher"));
+        Self {
+            nix_conf_dir: dir("NIX_CONF_DIR").or_else(|| beside("nix")),
+            config: beside("musher"),
+            run: of_session.or_else(|| state.as_ref().map(|state| state.join("run"))),
             state,
-        })
+        }
     }
 }
 
@@ -175,6 +199,10 @@ mod tests {
 
     /// The usual places, given the environment as `NAME=value` words.
     fn places(is_root: bool, environment: &str) -> Result<Places, PlacesError> {
+        with(&NOTHING, is_root, environment)
+    }
+
+    fn with(args: &GlobalArgs, is_root: bool, environment: &str) -> Result<Places, PlacesError> {
         let variable = |name: &str| {
             let mut words = environment
                 .split(' ')
@@ -183,7 +211,7 @@ mod tests {
                 .find(|(n, _)| *n == name)
                 .map(|(_, value)| value.into())
         };
-        Places::with(&NOTHING, Usual::find(is_root, variable)?)
+        Places::with(args, Usual::find(is_root, variable))
     }
 
     const NOTHING: GlobalArgs = GlobalArgs {
@@ -200,7 +228,7 @@ mod tests {
         assert_eq!(places.config.path(), "/etc/musher/musher.toml");
         assert_eq!(places.run, Path::new("/run/musher"));
         assert_eq!(places.state, Path::new("/var/lib/musher"));
-        assert_eq!(places.nix_conf_dir, Path::new("/etc/nix"));
+        assert_eq!(places.nix_conf_dir().ok(), Some(Path::new("/etc/nix")));
         assert_eq!(places.worker.state, Path::new("/var/lib/musher/worker"));
         assert_eq!(places.worker.run, Path::new("/var/lib/musher/worker/run"));
         assert!(places.options.is_empty());
@@ -215,15 +243,43 @@ mod tests {
         let xdg = "XDG_CONFIG_HOME=/c XDG_STATE_HOME=/s XDG_RUNTIME_DIR=/r";
         let full = places(false, xdg).expect("places");
         assert_eq!(full.config.path(), "/c/musher/musher.toml");
-        assert_eq!(full.nix_conf_dir, Path::new("/c/nix"));
+        assert_eq!(full.nix_conf_dir().ok(), Some(Path::new("/c/nix")));
         assert_eq!(full.state, Path::new("/s/musher"));
         assert_eq!(full.run, Path::new("/r/musher"));
-        assert!(matches!(places(false, ""), Err(PlacesError::NoHome)));
+    }
+
+    #[test]
+    fn a_home_is_looked_for_only_where_it_is_needed() {
+        let given = GlobalArgs {
+            config: Some("/x/c.toml".into()),
+            run: Some("/x/run".into()),
+            state: Some("/x/state".into()),
+            ..NOTHING
+        };
+        let found = with(&given, false, "").expect("places");
+        assert_eq!(found.state, Path::new("/x/state"));
+        assert_eq!(found.worker.state, Path::new("/x/state"));
+        let missing = |args: GlobalArgs, environment: &str| {
+            let error = with(&args, false, environment).expect_err("no home");
+            error.help().expect("advice")
+        };
+        let (config, run, state) = (given.config, given.run, given.state);
+        let no_config = GlobalArgs {
+            run,
+            state,
+            ..NOTHING
+        };
+        assert_eq!(missing(no_config, ""), "set it, or give `--config`");
+        let no_state = GlobalArgs { config, ..NOTHING };
+        let session = "XDG_RUNTIME_DIR=/r";
+        assert_eq!(missing(no_state, session), "set it, or give `--state`");
+        let nix = found.nix_conf_dir().expect_err("no home");
+        assert_eq!(nix.help().as_deref(), Some("set it, or give `--nix-conf`"));
     }
 
     #[test]
     fn what_is_given_is_handed_on() {
-        let usual = Usual::find(true, |_| None).expect("places");
+        let usual = Usual::find(true, |_| None);
         let args = GlobalArgs {
             config: Some("/x/c.toml".into()),
             run: Some("/x/run".into()),

@@ -73,16 +73,18 @@ fn say_ready() {
 fn places(context: &Context) -> DaemonPlaces {
     let places = &context.places;
     let options: Vec<&str> = places.options.iter().map(String::as_str).collect();
-    // Without an entrance `setup` cannot have written the file either.
+    // Without an entrance, or a place for it, `setup` cannot have written the file
+    // either.
     let entrance = env::current_exe()
         .ok()
         .and_then(|program| Entrance::new(&program, &options).ok());
-    let builders = places.nix_conf_dir.join("musher-builders");
+    let builders = places.nix_conf_dir().ok();
+    let builders = builders.map(|dir| dir.join("musher-builders"));
     DaemonPlaces {
         config: places.config.clone(),
         run: places.run.clone(),
         state: places.state.clone(),
-        builders: entrance.map(|entrance| (builders, entrance)),
+        builders: builders.zip(entrance),
         nix_sshopts: env::var("NIX_SSHOPTS").ok(),
     }
 }

@@ -97,7 +97,7 @@ impl SetupPlaces {
         let config = context.config()?;
         let nix_conf = match &self.nix_conf {
             Some(path) => absolute(path)?,
-            None => context.places.nix_conf_dir.join("nix.conf"),
+            None => context.places.nix_conf_dir()?.join("nix.conf"),
         };
         let files = SetupFiles {
             builders: match &self.builders_file {
