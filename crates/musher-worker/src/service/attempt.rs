@@ -224,7 +224,7 @@ async fn work(
     match missing(means, &order, &job.roots).await {
         Ok(missing) if missing.is_empty() => {}
         Ok(missing) => return Phase::Missing(Arc::new(missing)),
-        Err(error) => return over(ours(&error)),
+        Err(error) => return over(stopped_by_store(&error)),
     }
     phase.send_replace(Phase::Waiting { supplied: true });
     let slot = slot.insert(means.slots.take(job.slots).await);
@@ -236,12 +236,16 @@ async fn work(
     let found = (ended.outputs.values()).map(|info| &info.path);
     match job.roots.add_all(found) {
         Ok(()) => over(ended),
-        Err(error) => over(ours(&error)),
+        Err(error) => over(stopped_by_store(&error)),
     }
 }
 
-fn ours(error: &LocalError) -> Ended {
-    Ended::fault(api::Fault::Ours, crate::service::error_text(error))
+fn stopped_by_store(error: &LocalError) -> Ended {
+    let fault = match error.is_disk_full() {
+        true => api::Fault::DiskFull,
+        false => api::Fault::Ours,
+    };
+    Ended::fault(fault, crate::service::error_text(error))
 }
 
 /// Protects what the build needs and makes, and then looks which of its inputs
@@ -262,4 +266,27 @@ async fn missing(
         Ok(missing.cloned().collect())
     };
     crate::service::blocking(look).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_that_stops_an_attempt_is_told_as_one() {
+        let fault = |errno: Errno| {
+            let error = LocalError::Io {
+                attempt: "write",
+                path: "/x".into(),
+                source: io::Error::from(errno),
+            };
+            stopped_by_store(&error).fault
+        };
+        assert_eq!(fault(Errno::NOSPC), api::Fault::DiskFull);
+        assert_eq!(fault(Errno::MFILE), api::Fault::Ours);
+    }
 }

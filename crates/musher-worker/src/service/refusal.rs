@@ -27,7 +27,9 @@ pub(super) fn refused_by_store(error: &LocalError) -> Status {
     let text = error_text(error);
     match error.class() {
         ErrorClass::User => Status::invalid_argument(text),
-        ErrorClass::Environment => Status::resource_exhausted(text),
+        // This wakes the garbage collector, which helps against nothing else.
+        ErrorClass::Environment if error.is_disk_full() => Status::resource_exhausted(text),
+        ErrorClass::Environment => Status::aborted(text),
         ErrorClass::Corrupt => Status::data_loss(text),
     }
 }
@@ -46,4 +48,30 @@ pub(crate) fn error_text(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use rustix::io::Errno;
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn only_a_full_disk_is_told_as_one() {
+        let code = |errno: Errno| {
+            let error = LocalError::Io {
+                attempt: "write",
+                path: "/x".into(),
+                source: io::Error::from(errno),
+            };
+            refused_by_store(&error).code()
+        };
+        assert_eq!(code(Errno::NOSPC), Code::ResourceExhausted);
+        assert_eq!(code(Errno::DQUOT), Code::ResourceExhausted);
+        assert_eq!(code(Errno::MFILE), Code::Aborted);
+        assert_eq!(code(Errno::ACCESS), Code::Aborted);
+    }
 }
