@@ -7,6 +7,7 @@ use clap::Args;
 use musher_coordinator::setup::{
     CurrentFiles, Entrance, FileChange, SetupFiles, SetupNote, SetupPlan, plan,
 };
+use musher_store::has_nix;
 use nix_derivation::StoreDir;
 use serde::Serialize;
 
@@ -71,8 +72,14 @@ struct FileRecord<'a> {
 
 impl SetupArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
-        let plan = self.places.plan(context)?;
         let ui = &context.ui;
+        if !self.places.names_nix_conf() && !has_nix() {
+            ui.note(
+                "no Nix is found on this host, and only stock Nix reads these files; `musher \
+                 build` needs neither",
+            );
+        }
+        let plan = self.places.plan(context)?;
         match (self.write, ui.json) {
             (false, false) => show(ui, &plan)?,
             (false, true) => ui.json(&record(&plan, &[]))?,
@@ -92,6 +99,11 @@ impl SetupArgs {
 }
 
 impl SetupPlaces {
+    /// Whether the command line says where Nix's configuration is.
+    pub(super) fn names_nix_conf(&self) -> bool {
+        self.nix_conf.is_some()
+    }
+
     /// What would have to be changed.
     pub(super) fn plan(&self, context: &Context) -> Result<SetupPlan, Failure> {
         let config = context.config()?;

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::support::Place;
+use super::support::{Place, has_nix};
 
 const CONFIG: &str = r#"
 machine = [
@@ -190,4 +190,75 @@ fn doctor_finds_what_is_missing() {
                                 cause: No such file or directory (os error 2)
                                 help:  start it with `musher daemon`, or name its directory of sockets by `--run`
     "#]]);
+}
+
+/// What works is not found wrong: where no Nix is, nothing is to be set up, and
+/// a coordinator and a store are made when something is to be built.
+#[test]
+fn doctor_is_content_without_nix_and_machines() {
+    if has_nix() {
+        return;
+    }
+    let place = Place::with(&[("musher.toml", "")]);
+    let words = "doctor --run DIR/run --state DIR/state";
+    place.check(words, &expect![[r#"
+        exit 0
+        configuration    ok       the default fleet, 2 workers on this machine: none is defined in `DIR/musher.toml`
+        coordinator      ok       not running; it is started when something is to be built
+        home store       ok       musher's own; the first build makes it, in `DIR/state/home`
+        nix.conf         ok       not looked at: no Nix is found on this host, and `musher build` needs none
+        machine local-1  warning  not looked at while the coordinator is not running
+                                  help:  `musher machine test local-1` tries it out
+        machine local-2  warning  not looked at while the coordinator is not running
+                                  help:  `musher machine test local-2` tries it out
+    "#]]);
+    place.check(
+        "store add musher.toml --state DIR/state",
+        &expect![[r#"
+        exit 0
+        /nix/store/l999a9c16ylrylcvb0337npsankx907p-musher.toml
+    "#]],
+    );
+    let told = place.run(&format!("{words} --json"));
+    assert!(told.starts_with("exit 0\n"), "{told}");
+    assert!(
+        told.contains("musher's own, in `DIR/state/home`, "),
+        "{told}"
+    );
+    let database = place.path().join("state/home/nix/var/nix/db/db.sqlite");
+    std::fs::write(database, "nonsense").expect("written");
+    let told = place.run(words);
+    assert!(told.starts_with("exit 1\n"), "{told}");
+    assert!(told.contains("home store       FAILED "), "{told}");
+}
+
+#[test]
+fn doctor_asks_no_nix_for_machines_without_nix() {
+    if has_nix() {
+        return;
+    }
+    let place = Place::with(&[("musher.toml", CONFIG)]);
+    place.check("doctor --run DIR/run --state DIR/state", &expect![[r#"
+        exit 0
+        configuration  ok       3 machines, `DIR/musher.toml`
+        coordinator    ok       not running; it is started when something is to be built
+        home store     ok       musher's own; the first build makes it, in `DIR/state/home`
+        nix.conf       ok       not looked at: no Nix is found on this host, and `musher build` needs none
+        machine a      warning  not looked at while the coordinator is not running
+                                help:  `musher machine test a` tries it out
+        machine b      warning  not looked at while the coordinator is not running
+                                help:  `musher machine test b` tries it out
+        machine c      warning  not looked at while the coordinator is not running
+                                help:  `musher machine test c` tries it out
+    "#]]);
+}
+
+#[test]
+fn doctor_knows_the_default_fleet() {
+    let system = format!("{}-linux", std::env::consts::ARCH);
+    let text = derivation(&system, "");
+    let place = Place::with(&[("musher.toml", ""), ("x.drv", &text)]);
+    let told = place.run("doctor DIR/x.drv --run DIR/run");
+    assert!(told.starts_with("exit 0\n"), "{told}");
+    assert!(told.contains("local-1  yes"), "{told}");
 }

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::support::Place;
+use super::support::{Place, has_nix};
 
 const CONFIG: &str = r#"
 machine = [
@@ -140,4 +140,18 @@ fn setup_refuses_what_would_stop_every_build() {
         error: no machine to build on
         help:  add a `[[machine]]` to musher.toml, or import Nix's with `musher machine import /etc/nix/machines --write`
     "#]]);
+}
+
+#[test]
+fn setup_says_that_there_is_no_nix() {
+    if has_nix() {
+        return;
+    }
+    let place = Place::with(&[("musher.toml", CONFIG)]);
+    let note = "note:  no Nix is found on this host";
+    let told = place.run("setup --program /usr/bin/musher");
+    assert!(told.contains(note), "{told}");
+    // Whoever names the file knows what it is for.
+    let told = place.run("setup --program /usr/bin/musher --nix-conf DIR/nix.conf");
+    assert!(!told.contains(note), "{told}");
 }

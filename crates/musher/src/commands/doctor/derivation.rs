@@ -59,7 +59,7 @@ type States = BTreeMap<String, String>;
 
 /// Tells what can become of the derivation in `file`.
 pub(super) fn explain(context: &Context, file: &Path) -> Result<Outcome, Failure> {
-    let config = context.config()?;
+    let config = context.fleet()?;
     let recipe = Recipe::read(file, &config.settings.home_store)?;
     let needs = recipe.needs();
     let (asked, reply, states) = match ask(context, &needs)? {

@@ -1,10 +1,14 @@
 //! Whether everything that Musher needs here is as it should be.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use musher_coordinator::config::{Config, Machine};
 use musher_coordinator::setup::{FileChange, SetupNote};
 use musher_protocol::worker::Trust;
+use musher_store::local::{Access, LocalError, LocalOptions, LocalStore};
+use musher_store::url::StoreUrl;
+use musher_store::{has_nix, own_home};
 use serde::Serialize;
 
 use crate::check::{Check, Finding};
@@ -16,6 +20,7 @@ use crate::failure::Failure;
 use crate::outcome::Outcome;
 use crate::remotes::{ConnectArgs, place, store_failure, with_remotes};
 use crate::runtime::block_on;
+use crate::ui::quantity;
 
 /// What was looked at, in JSON.
 #[derive(Debug, Serialize)]
@@ -30,8 +35,8 @@ type Fleet = BTreeMap<String, LiveRecord>;
 
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    #[error("no machine is defined in `{file}`")]
-    NoMachine { file: String },
+    #[error("cannot read musher's own store in `{dir}`")]
+    HomeStore { dir: String, source: LocalError },
     #[error("`{path}` does not exist")]
     NoFile { path: String },
     #[error("`{path}` is not as the configuration has it")]
@@ -50,14 +55,21 @@ pub(super) fn examine(
 ) -> Result<Outcome, Failure> {
     let mut checks = Vec::new();
     let config = look(&mut checks, "configuration", configuration(context));
-    let fleet = look(&mut checks, "coordinator", coordinator(context));
+    let hook = config.as_ref().map_or(Hook::Wanted, |config| {
+        Hook::of(config, setup.names_nix_conf())
+    });
+    let coordinator = coordinator(context, config.as_ref(), &hook);
+    let fleet = look(&mut checks, "coordinator", coordinator).flatten();
     if let Some(config) = &config {
         look(
             &mut checks,
             "home store",
             home_store(context, config, connect),
         );
-        setup_files(&mut checks, context, setup);
+        match &hook {
+            Hook::None { why } => checks.push(Check::new("nix.conf", Ok(Finding::new(*why)))),
+            Hook::Wanted => setup_files(&mut checks, context, setup),
+        }
         for machine in config.machines() {
             let name = format!("machine {}", machine.name);
             look(&mut checks, &name, self::machine(machine, fleet.as_ref()));
@@ -76,6 +88,35 @@ pub(super) fn examine(
     Ok(Outcome::of(healthy))
 }
 
+/// Whether stock Nix of this host is to build through us.
+enum Hook {
+    Wanted,
+    /// It is not, and so nothing has to be set up for it.
+    None {
+        why: &'static str,
+    },
+}
+
+impl Hook {
+    /// `asked` if the command line names the files of Nix.
+    fn of(config: &Config, asked: bool) -> Self {
+        let is_own = matches!(
+            config.settings.home_store,
+            StoreUrl::Auto(_) | StoreUrl::Local(_)
+        );
+        let why = if asked {
+            return Self::Wanted;
+        } else if is_own && !has_nix() {
+            "not looked at: no Nix is found on this host, and `musher build` needs none"
+        } else if config.is_default_fleet() {
+            "not looked at: no machine is defined that Nix could build on through musher"
+        } else {
+            return Self::Wanted;
+        };
+        Self::None { why }
+    }
+}
+
 /// Notes how a thing is, and passes on what was found.
 fn look<T>(
     checks: &mut Vec<Check>,
@@ -91,22 +132,45 @@ fn look<T>(
 }
 
 fn configuration(context: &Context) -> Result<(Config, Finding), Failure> {
-    let config = context.config()?;
-    let file = context.places.config.path().display().to_string();
-    let finding = match config.machines().len() {
-        0 => {
-            let help = "define one there, or take over Nix's by `musher machine import FILE`";
-            return Err(Failure::user(Problem::NoMachine { file }).help(help.to_owned()));
+    let config = context.fleet()?;
+    let file = context.places.config.path().display();
+    let text = match config.machines().len() {
+        count if config.is_default_fleet() => {
+            format!(
+                "the default fleet, {count} workers on this machine: none is defined in `{file}`"
+            )
         }
-        1 => Finding::new(format!("1 machine, `{file}`")),
-        count => Finding::new(format!("{count} machines, `{file}`")),
+        1 => format!("1 machine, `{file}`"),
+        count => format!("{count} machines, `{file}`"),
     };
-    Ok((config, finding))
+    Ok((config, Finding::new(text)))
 }
 
-fn coordinator(context: &Context) -> Result<(Fleet, Finding), Failure> {
+/// How the coordinator is, and its fleet. It need not run where whoever needs one
+/// starts it: only stock Nix that is to build on the machines and has a store of
+/// its own waits for one instead.
+fn coordinator(
+    context: &Context,
+    config: Option<&Config>,
+    hook: &Hook,
+) -> Result<(Option<Fleet>, Finding), Failure> {
     let run = &context.places.run;
-    let status = block_on(async { Ok(Coordinator::connect(run).await?.status().await?) })?;
+    let is_own = |config: &Config| {
+        let own = own_home(&config.settings.home_store, &context.places.state);
+        matches!(own, Ok(Some(_)))
+    };
+    let starts = matches!(hook, Hook::None { .. }) || config.is_some_and(is_own);
+    let status = block_on(async {
+        let mut coordinator = match Coordinator::connect(run).await {
+            Err(error) if error.is_not_running() && starts => return Ok(None),
+            connected => connected?,
+        };
+        Ok(Some(coordinator.status().await?))
+    })?;
+    let Some(status) = status else {
+        let text = "not running; it is started when something is to be built";
+        return Ok((None, Finding::new(text)));
+    };
     let own = env!("CARGO_PKG_VERSION");
     let other = (status.version != own)
         .then(|| format!("this program is version {own}; restart the coordinator"));
@@ -118,7 +182,7 @@ fn coordinator(context: &Context) -> Result<(Fleet, Finding), Failure> {
     ));
     let machines = status.machines.into_iter();
     let fleet = machines.map(|m| (m.name.clone(), m.into())).collect();
-    Ok((fleet, finding.warn(other)))
+    Ok((Some(fleet), finding.warn(other)))
 }
 
 fn home_store(
@@ -127,6 +191,9 @@ fn home_store(
     connect: &ConnectArgs,
 ) -> Result<((), Finding), Failure> {
     let url = &config.settings.home_store;
+    if let Some(options) = own_home(url, &context.places.state)? {
+        return Ok(((), on_disk(options)?));
+    }
     let info = with_remotes(context, connect, async |remotes| {
         let pinged = remotes.store(url)?.ping().await;
         pinged.map_err(|error| store_failure("reach", url, error))
@@ -144,6 +211,31 @@ fn home_store(
             .to_owned()
     });
     Ok(((), finding.warn(untrusted)))
+}
+
+/// A store that we look after ourselves. It is not made by looking at it.
+fn on_disk(options: LocalOptions) -> Result<Finding, Failure> {
+    let dir = options.root.clone().unwrap_or_else(|| PathBuf::from("/"));
+    let dir = dir.display();
+    let opened = LocalStore::open(LocalOptions {
+        access: Access::ReadOnly,
+        ..options
+    });
+    let size = opened.and_then(|store| store.size());
+    match size {
+        Ok(size) => Ok(Finding::new(format!(
+            "musher's own, in `{dir}`, {}",
+            quantity::size(size)
+        ))),
+        Err(LocalError::NoStore { .. }) => Ok(Finding::new(format!(
+            "musher's own; the first build makes it, in `{dir}`"
+        ))),
+        Err(source) => {
+            let help = source.help();
+            let dir = dir.to_string();
+            Err(Failure::environment(Problem::HomeStore { dir, source }).help(help))
+        }
+    }
 }
 
 /// The builders file and nix.conf.
