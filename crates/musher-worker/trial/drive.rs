@@ -2,7 +2,6 @@
 //! fault, and ends it.
 
 use std::collections::BTreeSet;
-use std::env;
 use std::fs;
 use std::io::{stdin, stdout};
 use std::process::ExitCode;
@@ -100,7 +99,6 @@ fn settings(order: &Order) -> Settings {
         disk_reserve: order.disk_reserve,
         ..SandboxLimits::default()
     };
-    settings.impure_env = env::vars().collect();
     settings
 }
 

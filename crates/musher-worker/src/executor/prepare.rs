@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use musher_protocol::types::{BasicDerivation, BuildMode, BuiltOutput};
@@ -316,15 +317,38 @@ fn build_program(
     })
 }
 
-/// The contents of a file of the machine's that may be missing.
+/// The contents of a file of the machine's that may be missing, or for others
+/// than us.
 fn lent(path: Option<&Path>) -> Result<Option<String>, BuildError> {
     let Some(path) = path else { return Ok(None) };
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if is_withheld(&error) => Ok(None),
         Err(source) => Err(BuildError::Read {
             path: path.to_owned(),
             source,
         }),
+    }
+}
+
+fn is_withheld(error: &std::io::Error) -> bool {
+    let kinds = [ErrorKind::NotFound, ErrorKind::PermissionDenied];
+    kinds.contains(&error.kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_machine_keeps_to_itself_is_not_lent() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("netrc");
+        assert_eq!(lent(Some(&path)).expect("nothing"), None);
+        fs::write(&path, "machine x").expect("written");
+        let text = lent(Some(&path)).expect("text");
+        assert_eq!(text.as_deref(), Some("machine x"));
+        assert!(lent(Some(dir.path())).is_err());
+        assert!(is_withheld(&ErrorKind::PermissionDenied.into()));
     }
 }

@@ -32,6 +32,17 @@ const CERTIFICATES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// Nix's `netrc-file`, where nobody sets it.
+const NETRC: &str = "/etc/nix/netrc";
+
+/// This process's variables, as far as they are text.
+fn environment() -> BTreeMap<String, String> {
+    let variables = std::env::vars_os();
+    variables
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
 fn certificates() -> Option<PathBuf> {
     CERTIFICATES
         .iter()
@@ -94,9 +105,10 @@ pub struct Settings {
     /// The program that serves as `builtin:…` inside the sandbox: one that
     /// needs no other file, and knows `builtin NAME`.
     pub builtins: Option<PathBuf>,
-    /// Variables that `impureEnvVars` can ask for.
+    /// Variables that `impureEnvVars` can ask for: in Nix those of its daemon.
     pub impure_env: BTreeMap<String, String>,
-    /// Names and passwords for `builtin:fetchurl`.
+    /// Names and passwords for `builtin:fetchurl`, if there is such a file and we
+    /// may read it.
     pub netrc: Option<PathBuf>,
     /// The certificates that fixed-output builds trust.
     pub certificates: Option<PathBuf>,
@@ -110,7 +122,8 @@ pub struct Settings {
 
 impl Settings {
     /// Settings for builds below `build_root`, by `launcher`: this machine's own
-    /// system and certificates, and Nix's defaults otherwise.
+    /// system and certificates, this process's environment for those who ask
+    /// for it, and Nix's defaults otherwise.
     pub fn new(build_root: PathBuf, launcher: Launcher) -> Self {
         Self {
             build_root,
@@ -127,8 +140,8 @@ impl Settings {
             identities: Identities::detect(),
             launcher,
             builtins: None,
-            impure_env: BTreeMap::new(),
-            netrc: None,
+            impure_env: environment(),
+            netrc: Some(PathBuf::from(NETRC)),
             certificates: certificates(),
             filter_syscalls: true,
             shm_size: "50%".to_owned(),
