@@ -18,6 +18,7 @@ use nix_derivation::StoreDir;
 use self::add::Wanted;
 use self::links::Links;
 use self::run::Run;
+use self::target::Target;
 use crate::context::Context;
 use crate::coordinator::Coordinator;
 use crate::failure::Failure;
@@ -136,17 +137,16 @@ impl BuildArgs {
     }
 
     async fn build(&self, context: &Context) -> Result<Outcome, Failure> {
+        // Whoever mistyped one need not wait for workers and stores to start.
+        let targets = self.read_targets().await?;
         let mut coordinator = Coordinator::connect_or_start(&context.places).await?;
         let home = Home::ask(&mut coordinator).await?;
         let mut wanted = Vec::new();
-        for target in &self.targets {
-            let found = target::find(context, &mut coordinator, &home, target).await?;
-            wanted.extend(found);
+        for target in targets {
+            wanted.extend(target.find(context, &mut coordinator, &home).await?);
         }
-        if let Some(file) = &self.expression.file {
-            let drvs = nix::instantiate(file, &self.expression.attributes).await?;
-            let found = nix::bring(context, &mut coordinator, &home, drvs).await?;
-            wanted.extend(found);
+        if !self.no_link {
+            links::check(&self.out_link, &wanted)?;
         }
         let request = self.request(&home.store_dir, &wanted);
         let mut run = Run::new(context.ui, self.print_build_logs);
@@ -168,11 +168,28 @@ impl BuildArgs {
             }
         };
         // The stream is still open: until it is not, nothing is collected.
-        let links = match self.no_link {
-            true => Links::default(),
-            false => links::make(&mut coordinator, &home, &self.out_link, &done).await?,
+        let mut links = Links::default();
+        let linked = match self.no_link {
+            true => Ok(()),
+            false => {
+                let name = &self.out_link;
+                links::make(&mut links, &mut coordinator, &home, name, &done).await
+            }
         };
-        run.finish(&home, &links, &done)
+        // What was built is told also if a link to it could not be made.
+        let outcome = run.finish(&home, &links, &done)?;
+        linked.map(|()| outcome)
+    }
+
+    async fn read_targets(&self) -> Result<Vec<Target>, Failure> {
+        let mut targets = Vec::new();
+        for target in &self.targets {
+            targets.push(Target::read(target).await?);
+        }
+        if let Some(file) = &self.expression.file {
+            targets.push(Target::expression(file, &self.expression.attributes).await?);
+        }
+        Ok(targets)
     }
 
     fn request(&self, store_dir: &StoreDir, wanted: &[Wanted]) -> api::RealiseRequest {

@@ -1,6 +1,8 @@
 //! Builds on workers of this machine, through a coordinator that is started for
 //! them, with no Nix in sight.
 
+mod requests;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

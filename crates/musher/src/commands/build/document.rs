@@ -1,14 +1,28 @@
 //! A file with derivations as JSON, which needs no Nix. Pure; see
 //! `docs/formats/derivations.md`.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 use nix_derivation::{Derivation, InputDerivation, InputDerivationHash, StoreDir, StorePath};
 use serde_json::{Map, Value};
 
+use super::add::Wanted;
+
 /// The version of the derivations in it.
 const VERSION: u64 = 4;
+
+/// A document as it is written: where its derivations lie depends on the store.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// By the names they are given, if they are.
+    derivations: BTreeMap<Option<String>, Value>,
+    sources: Option<Value>,
+    roots: Option<Value>,
+}
 
 /// What a document holds.
 #[derive(Debug)]
@@ -54,6 +68,13 @@ pub(super) enum DocumentError {
     NotThere { name: String },
     #[error("{count} derivations in it are called `{name}`")]
     Ambiguous { name: String, count: usize },
+    #[error("`{name}` has no output `{output}`")]
+    NoOutput {
+        name: String,
+        output: String,
+        /// Those it has.
+        has: Vec<String>,
+    },
 }
 
 impl DocumentError {
@@ -67,6 +88,7 @@ impl DocumentError {
             Self::Version { .. } => {
                 Some("`nix derivation show` of Nix 2.33 and later prints that version".to_owned())
             }
+            Self::NoOutput { has, .. } => Some(format!("it has `{}`", has.join("`, `"))),
             Self::Json(_)
             | Self::Form
             | Self::Field { .. }
@@ -79,20 +101,16 @@ impl DocumentError {
     }
 }
 
-impl Document {
-    /// Reads the text of the file in the directory `dir`.
-    pub(super) fn parse(
-        text: &[u8],
-        dir: &Path,
-        store_dir: &StoreDir,
-    ) -> Result<Self, DocumentError> {
+impl Draft {
+    /// Reads the text of a file.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, DocumentError> {
         let value: Value = serde_json::from_slice(text).map_err(DocumentError::Json)?;
         let Value::Object(mut fields) = value else {
             return Err(DocumentError::Form);
         };
         let is_one = fields.contains_key("builder");
         let is_collection = fields.contains_key("derivations");
-        let named = match (is_one, is_collection) {
+        let derivations = match (is_one, is_collection) {
             (true, _) => BTreeMap::from([(None, Value::Object(std::mem::take(&mut fields)))]),
             (false, true) => {
                 version(&fields)?;
@@ -106,26 +124,63 @@ impl Document {
             }
             (false, false) => return Err(DocumentError::Form),
         };
+        Ok(Self {
+            derivations,
+            sources: fields.remove("sources"),
+            roots: fields.remove("roots"),
+        })
+    }
+
+    /// Whether there is nothing in it to build, or only what must be chosen.
+    pub(super) fn is_empty(&self, is_chosen: bool) -> bool {
+        let no_roots = matches!(&self.roots, Some(Value::Array(roots)) if roots.is_empty());
+        self.derivations.is_empty() || (no_roots && !is_chosen)
+    }
+
+    /// What it says of a store whose directory is `store_dir`, where its file
+    /// is in the directory `dir`.
+    pub(super) fn read(self, dir: &Path, store_dir: &StoreDir) -> Result<Document, DocumentError> {
         let mut derivations = BTreeMap::new();
-        for (name, value) in named {
+        for (name, value) in self.derivations {
             let (path, derivation) = read(name.as_deref(), &value, store_dir)?;
             derivations.insert(path, derivation);
         }
-        let sources = sources(fields.remove("sources"), dir)?;
-        let roots = roots(fields.remove("roots"), &derivations)?;
-        Ok(Self {
+        let sources = sources(self.sources, dir)?;
+        let roots = roots(self.roots, &derivations)?;
+        Ok(Document {
             derivations: in_order(derivations)?,
             sources,
             roots,
         })
     }
+}
+
+impl Document {
+    /// What is wanted of it: the derivation called `name`, or its roots; of each
+    /// these outputs, or all.
+    pub(super) fn wanted(
+        &self,
+        name: Option<&str>,
+        outputs: &BTreeSet<String>,
+    ) -> Result<Vec<Wanted>, DocumentError> {
+        let roots = match name {
+            Some(name) => vec![self.called(name)?],
+            None => self.roots.clone(),
+        };
+        let known: BTreeMap<_, _> = (self.derivations.iter())
+            .map(|(path, derivation)| (path, derivation))
+            .collect();
+        let wanted = roots.into_iter().map(|drv_path| {
+            let outputs = meant(&drv_path, known[&drv_path], outputs)?;
+            Ok(Wanted { drv_path, outputs })
+        });
+        wanted.collect()
+    }
 
     /// The derivation that is called `name`, without hash and `.drv`.
-    pub(super) fn called(&self, name: &str) -> Result<StorePath, DocumentError> {
+    fn called(&self, name: &str) -> Result<StorePath, DocumentError> {
         let paths = self.derivations.iter().map(|(path, _)| path);
-        let found: Vec<_> = paths
-            .filter(|path| path.name().strip_suffix(".drv") == Some(name))
-            .collect();
+        let found: Vec<_> = paths.filter(|path| short(path) == name).collect();
         match found[..] {
             [path] => Ok(path.clone()),
             [] => Err(DocumentError::NotThere {
@@ -137,6 +192,31 @@ impl Document {
             }),
         }
     }
+}
+
+/// The outputs of a derivation that are meant by `outputs`: all
+/// of them where none is named.
+pub(super) fn meant(
+    drv_path: &StorePath,
+    derivation: &Derivation,
+    outputs: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, DocumentError> {
+    let has = derivation.outputs();
+    match outputs.iter().find(|output| !has.contains_key(*output)) {
+        Some(output) => Err(DocumentError::NoOutput {
+            name: short(drv_path).to_owned(),
+            output: output.clone(),
+            has: has.keys().cloned().collect(),
+        }),
+        None if outputs.is_empty() => Ok(has.keys().cloned().collect()),
+        None => Ok(outputs.clone()),
+    }
+}
+
+/// A derivation's name, without `.drv`.
+pub(super) fn short(drv_path: &StorePath) -> &str {
+    let name = drv_path.name();
+    name.strip_suffix(".drv").unwrap_or(name)
 }
 
 fn wrong(field: impl Into<String>, expected: &'static str) -> DocumentError {
@@ -306,145 +386,4 @@ fn checked(
         .hash_input_derivation_modulo(hash)
         .map_err(failed)?;
     Ok(Some(own))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use expect_test::{Expect, expect};
-    use nix_derivation::{Derivation, DerivationBuilder, InputDerivation, StoreDir, StorePath};
-    use serde_json::{Value, json};
-
-    use super::Document;
-
-    fn parse(value: &Value) -> Result<Document, super::DocumentError> {
-        let text = value.to_string();
-        Document::parse(text.as_bytes(), Path::new("/dir"), &StoreDir::default())
-    }
-
-    fn lib() -> Derivation {
-        let builder = DerivationBuilder::new("lib", "x86_64-linux", "/bin/sh");
-        let built = builder.input_addressed_output("out").build();
-        built.expect("a derivation").into_derivation()
-    }
-
-    fn app(lib: &Derivation) -> Derivation {
-        let path = lib.drv_path().expect("a path");
-        let builder = DerivationBuilder::new("app", "x86_64-linux", "/bin/sh");
-        let hash = lib
-            .hash_input_derivation_modulo(|_| [0; 32])
-            .expect("a hash");
-        let built = builder
-            .input_addressed_output("out")
-            .input_derivation(path, InputDerivation::new(["out"]))
-            .build_with_input_hashes(|_| hash);
-        built.expect("a derivation").into_derivation()
-    }
-
-    fn json_of(derivation: &Derivation) -> Value {
-        nix_derivation::json::to_value(derivation).expect("JSON")
-    }
-
-    fn base(derivation: &Derivation) -> String {
-        derivation.drv_path().expect("a path").to_basename()
-    }
-
-    fn names(paths: &[StorePath]) -> Vec<&str> {
-        paths.iter().map(StorePath::name).collect()
-    }
-
-    #[track_caller]
-    fn check_error(value: &Value, expected: &Expect) {
-        let error = parse(value).expect_err("an error");
-        expected.assert_eq(&error.to_string());
-    }
-
-    #[test]
-    fn inputs_come_first_and_roots_are_what_nobody_reads() {
-        let lib = lib();
-        let app = app(&lib);
-        let document = json!({
-            "version": 4,
-            "derivations": { base(&app): json_of(&app), base(&lib): json_of(&lib) },
-            "sources": { format!("{}-src", "1".repeat(32)): "src/main.c" },
-        });
-        let document = parse(&document).expect("a document");
-        let paths: Vec<_> = document
-            .derivations
-            .iter()
-            .map(|(path, _)| path.clone())
-            .collect();
-        assert_eq!(names(&paths), ["lib.drv", "app.drv"]);
-        assert_eq!(names(&document.roots), ["app.drv"]);
-        assert_eq!(document.called("lib").expect("one").name(), "lib.drv");
-        assert!(document.called("other").is_err());
-        let files: Vec<_> = document.sources.values().collect();
-        assert_eq!(files, [Path::new("/dir/src/main.c")]);
-    }
-
-    #[test]
-    fn one_derivation_is_a_document_and_so_is_a_map() {
-        let lib = lib();
-        let one = parse(&json_of(&lib)).expect("a document");
-        assert_eq!(names(&one.roots), ["lib.drv"]);
-        let map = parse(&json!({ base(&lib): json_of(&lib) })).expect("a document");
-        assert_eq!(map.roots, one.roots);
-    }
-
-    #[test]
-    fn roots_can_be_named() {
-        let lib = lib();
-        let app = app(&lib);
-        let document = json!({
-            "derivations": { base(&app): json_of(&app), base(&lib): json_of(&lib) },
-            "roots": [base(&lib), base(&app)],
-        });
-        let document = parse(&document).expect("a document");
-        assert_eq!(names(&document.roots), ["lib.drv", "app.drv"]);
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        let lib = lib();
-        let mut changed = json_of(&lib);
-        changed["args"] = json!(["--more"]);
-        check_error(
-            &json!({ "derivations": { base(&lib): changed } }),
-            &expect![
-                "the derivation called `8bp438xrzjjnsnsmmk9isj1w27sdry9x-lib.drv` is really `7il8j8m4f2pbrvqayygcgrax3a424npr-lib.drv`"
-            ],
-        );
-        check_error(
-            &json!({ "derivations": {}, "version": 3 }),
-            &expect!["it is of version 3, not 4"],
-        );
-        check_error(
-            &json!([]),
-            &expect!["it is neither a derivation nor a collection of some"],
-        );
-        check_error(
-            &json!({ "x": 1 }),
-            &expect!["it is neither a derivation nor a collection of some"],
-        );
-        check_error(
-            &json!({ "derivations": {}, "sources": 1 }),
-            &expect!["`sources` is not an object"],
-        );
-        check_error(
-            &json!({ "derivations": {}, "roots": ["x"] }),
-            &expect!["`x` is not the name of a store path"],
-        );
-    }
-
-    #[test]
-    fn a_wrong_output_path_is_found() {
-        let lib = lib();
-        let mut forged = json_of(&lib);
-        forged["outputs"]["out"]["path"] = json!(format!("{}-lib", "1".repeat(32)));
-        check_error(
-            &forged,
-            &expect!["cannot read the derivation `11hqnwn150z01cnwxb6a12pzrvscy6cl-lib.drv`"],
-        );
-    }
 }

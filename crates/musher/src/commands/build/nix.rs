@@ -38,6 +38,25 @@ enum NixError {
     Open { source: OpenError },
 }
 
+impl NixError {
+    /// Whether Nix is not installed.
+    fn is_absence(&self) -> bool {
+        match self {
+            Self::Run { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Failed { .. } | Self::Line { .. } | Self::Open { .. } => false,
+        }
+    }
+}
+
+impl From<NixError> for Failure {
+    fn from(error: NixError) -> Self {
+        let is_absence = error.is_absence();
+        let is_users = is_absence || matches!(error, NixError::Failed { .. });
+        let help = is_absence.then(|| "Nix expressions need Nix on this host".to_owned());
+        Self::of(is_users, error).help(help)
+    }
+}
+
 /// The derivations of `attributes` of the expression in `file`; of the whole if
 /// none is named.
 pub(super) async fn instantiate(
@@ -49,11 +68,12 @@ pub(super) async fn instantiate(
     for attribute in attributes {
         command.args(["-A", attribute]);
     }
-    derivations("nix-instantiate", command).await
+    Ok(derivations("nix-instantiate", command).await?)
 }
 
-/// The derivations of a flake reference, which may name outputs.
-pub(super) async fn flake(reference: &str) -> Result<Vec<String>, Failure> {
+/// The derivations of a flake reference, which may name outputs; none where no
+/// `nix` is installed.
+pub(super) async fn flake(reference: &str) -> Result<Option<Vec<String>>, Failure> {
     let (reference, named) = match reference.rsplit_once('^') {
         Some((reference, outputs)) => (reference, format!("^{outputs}")),
         None => (reference, String::new()),
@@ -61,26 +81,24 @@ pub(super) async fn flake(reference: &str) -> Result<Vec<String>, Failure> {
     let mut command = Command::new("nix");
     command.args(["--extra-experimental-features", FEATURES]);
     command.args(["path-info", "--derivation", "--", reference]);
-    let derivations = derivations("nix", command).await?;
-    Ok(derivations.into_iter().map(|drv| drv + &named).collect())
+    let found = match derivations("nix", command).await {
+        Err(error) if error.is_absence() => return Ok(None),
+        found => found?,
+    };
+    Ok(Some(found.into_iter().map(|drv| drv + &named).collect()))
 }
 
 /// What `program` prints, a derivation a line.
-async fn derivations(program: &'static str, mut command: Command) -> Result<Vec<String>, Failure> {
+async fn derivations(program: &'static str, mut command: Command) -> Result<Vec<String>, NixError> {
     let output = command
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .output()
         .await;
-    let output = output.map_err(|source| {
-        let missing = source.kind() == io::ErrorKind::NotFound;
-        let help = "expressions and flake references need Nix on this host";
-        let failure = Failure::of(missing, NixError::Run { program, source });
-        failure.help(missing.then(|| help.to_owned()))
-    })?;
+    let output = output.map_err(|source| NixError::Run { program, source })?;
     if !output.status.success() {
-        return Err(Failure::user(NixError::Failed { program }));
+        return Err(NixError::Failed { program });
     }
     let text = String::from_utf8_lossy(&output.stdout);
     let lines = text.lines().map(|line| {
@@ -91,10 +109,10 @@ async fn derivations(program: &'static str, mut command: Command) -> Result<Vec<
         };
         match drv.ends_with(".drv") {
             true => Ok(format!("{drv}{named}")),
-            false => Err(Failure::environment(NixError::Line {
+            false => Err(NixError::Line {
                 program,
                 line: line.to_owned(),
-            })),
+            }),
         }
     });
     lines.collect()
@@ -113,10 +131,11 @@ pub(super) async fn bring(
         let (drv, outputs) = outputs(derivation);
         let drv_path = home.store_dir.parse_path(drv.as_bytes());
         let drv_path = drv_path.map_err(|_| {
-            Failure::environment(NixError::Line {
+            let line = drv.to_owned();
+            NixError::Line {
                 program: "nix",
-                line: drv.to_owned(),
-            })
+                line,
+            }
         })?;
         wanted.push(Wanted { drv_path, outputs });
     }
@@ -141,7 +160,7 @@ async fn from_here(context: &Context, roots: Vec<StorePath>) -> Result<Vec<Item>
     let url = StoreUrl::Auto(LocalParams::default());
     let timeout = context.config()?.settings.connect_timeout;
     let store = open_here(&url, timeout);
-    let store = store.map_err(|source| Failure::environment(NixError::Open { source }))?;
+    let store = store.map_err(|source| NixError::Open { source })?;
     let store: Arc<dyn Store> = Arc::new(store);
     let infos = closure(&*store, roots).await;
     let infos = infos.map_err(|error| store_failure("read derivations from", &url, error))?;
