@@ -140,6 +140,9 @@ fn a_graph_is_built_without_nix() {
     assert!(!path.exists());
     let log = home.run(&format!("log {drv}"));
     assert_eq!(log, "exit 0\nworking\n");
+    let log = home.run(&format!("log {drv} --json"));
+    let piece = format!("{{\"path\":\"{drv}\",\"offset\":0,\"text\":\"working\\n\"}}");
+    assert_eq!(log, format!("exit 0\n{piece}\n"));
 }
 
 /// A derivation with an address by its content, which mentions the output of
