@@ -8,6 +8,7 @@
 //! asked of the user, is for the command.
 
 mod authorized_keys;
+mod before;
 mod binary;
 mod cleaning;
 mod elf;
@@ -22,14 +23,15 @@ mod script;
 mod shim;
 mod survey;
 
-pub use authorized_keys::{Mark, PublicKey, PublicKeyError};
+pub use authorized_keys::{KeyLines, Mark, PublicKey, PublicKeyError};
+pub use before::Before;
 pub use binary::{Binary, BinaryError, ContentHash};
 pub use cleaning::{Cleaned, Cleaning};
 pub use elf::{Elf, ElfError};
 pub use entry::{Entry, Written, remove as remove_entry};
 pub use host_key::{FoundHostKey, HostKeyError};
 pub use install::{InstallError, install};
-pub use login::{Before, Login, LoginError};
+pub use login::{Login, LoginError};
 pub use login_key::{LoginKey, LoginKeyError};
 pub use obstacle::{Obstacle, notes, obstacles};
 pub use proposal::{Proposal, Wishes, system};

@@ -77,6 +77,10 @@ const PREFIX: &str = "musher:";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AuthorizedKeys(Vec<u8>);
 
+/// Lines of ours, as they stood there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyLines(Vec<Vec<u8>>);
+
 /// What came of putting a key in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Added {
@@ -130,6 +134,33 @@ impl AuthorizedKeys {
             }
         }
         (text, removed)
+    }
+
+    /// The lines that [`Self::with`] replaces.
+    pub(crate) fn ours(&self, key: &PublicKey, mark: &Mark) -> KeyLines {
+        let ours = self.lines().filter(|line| is_ours(line, Some(key), mark));
+        KeyLines(ours.map(<[u8]>::to_vec).collect())
+    }
+
+    /// The text with these lines of ours and no other; none if it is so.
+    pub(crate) fn put_back(
+        &self,
+        key: &PublicKey,
+        mark: &Mark,
+        lines: &KeyLines,
+    ) -> Option<Vec<u8>> {
+        if self.ours(key, mark) == *lines {
+            return None;
+        }
+        let mut text = self.without(Some(key), mark).0;
+        for line in &lines.0 {
+            if !text.is_empty() && !text.ends_with(b"\n") {
+                text.push(b'\n');
+            }
+            text.extend_from_slice(line);
+            text.push(b'\n');
+        }
+        Some(text)
     }
 
     /// Whether some coordinator's key is there that is restricted to `command`.
@@ -263,6 +294,32 @@ mod tests {
         // A person's own line with that key is none of ours.
         let free = "ssh-ed25519 AAAAkey me\n";
         assert_eq!(file(free).without(Some(&key("AAAAkey")), &mark).1, 0);
+    }
+
+    #[test]
+    fn lines_that_were_replaced_come_back() {
+        let mark = Mark::new("b1", "client");
+        let key = key("AAAAkey");
+        let older = OURS.replace("/home/u/.cache", "/old");
+        for (before, after) in [
+            (
+                "ssh-rsa AAAAx me".to_owned(),
+                "ssh-rsa AAAAx me\n".to_owned(),
+            ),
+            (
+                format!("{older}ssh-rsa AAAAx me\n"),
+                format!("ssh-rsa AAAAx me\n{older}"),
+            ),
+        ] {
+            let lines = file(&before).ours(&key, &mark);
+            let Added::Changed(text) = file(&before).with(&key, COMMAND, &mark) else {
+                panic!("nothing was added to {before}");
+            };
+            let changed = AuthorizedKeys::new(text);
+            let back = changed.put_back(&key, &mark, &lines).expect("a change");
+            assert_eq!(String::from_utf8(back), Ok(after));
+            assert_eq!(file(&before).put_back(&key, &mark, &lines), None);
+        }
     }
 
     #[test]

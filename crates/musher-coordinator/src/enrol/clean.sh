@@ -1,11 +1,14 @@
 # Removes what Musher put here: the directory that the variable `state` names,
-# if it is set, and what is ours in the directory `files`, or only the program of
-# `hash`, if it is set. What else somebody keeps there stays.
+# if it is set, and what is ours in the directory `files`. With `back` only the
+# `program` goes from there, if it is set, and the shim and the word on what was
+# installed last are again as the functions `was_…` print them, if they were there.
+# The workers that run the programs `whose` end. What else somebody keeps stays.
 
 refuse() {
     printf 'refused %s\n' "$1"
     exit 0
 }
+umask 077
 # Stores are read-only; a directory must be writable for what is in it to go.
 clear() {
     [ -d "$1" ] || return 0
@@ -38,16 +41,29 @@ clear_files() {
         printf 'left %s\n' "$files"
     fi
 }
+# A file as it was before, or none.
+put_back() {
+    file=$files/$1
+    if [ -z "$2" ]; then
+        rm -f "$file"
+    elif [ ! -f "$file" ] || [ "$("was_$1" | cksum)" != "$(cksum < "$file")" ]; then
+        new=$file.$$
+        if ! "was_$1" > "$new"; then refuse "cannot write \`$new\`"; fi
+        mv -f "$new" "$file" || refuse "cannot write \`$file\`"
+        printf 'restored %s\n' "$file"
+    fi
+}
 # The processes that run a program of ours.
 workers() {
     for process in /proc/[0-9]*; do
         case $(readlink "$process/exe" 2> /dev/null) in
-            "$files"/*/musher | "$files"/*/musher\ *) printf '%s\n' "${process#/proc/}" ;;
+            "$files"/$whose/musher | "$files"/$whose/musher\ *) printf '%s\n' "${process#/proc/}" ;;
         esac
     done
 }
 # They hold the store: they are asked to end, and then made to.
 end_workers() {
+    [ -n "$whose" ] || return 0
     found=$(workers)
     [ -n "$found" ] || return 0
     kill $found 2> /dev/null
@@ -63,18 +79,19 @@ case $files in
     *) refuse "\`$files\` is no directory of ours" ;;
 esac
 # Without it nobody starts another worker meanwhile.
-[ -n "$hash" ] || rm -f "$files/shim"
+[ -n "$back" ] || rm -f "$files/shim"
+end_workers
 if [ -n "$state" ]; then
-    end_workers
     clear_and_say "$state"
     # Ours too, unless somebody keeps something else there.
     case ${state%/*} in
         */musher) rmdir "${state%/*}" 2> /dev/null ;;
     esac
 fi
-if [ -n "$hash" ]; then
-    clear_and_say "$files/$hash"
-    rm -f "$files/current"
+if [ -n "$back" ]; then
+    [ -z "$program" ] || clear_and_say "$files/$program"
+    put_back current "$had_current"
+    put_back shim "$had_shim"
 else
     clear_files
 fi

@@ -12,8 +12,23 @@ pub enum Cleaning {
     All,
     /// The shim and the programs, while a worker's state was there before.
     Files,
-    /// The program of this hash.
-    Program(ContentHash),
+    /// What came where some of ours was before.
+    Back(Remnant),
+}
+
+/// What of ours was in a directory that stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remnant {
+    /// The program that came.
+    pub(crate) hash: ContentHash,
+    /// Whether it was there before.
+    pub(crate) had_program: bool,
+    /// Whether the worker's state was.
+    pub(crate) had_state: bool,
+    /// The program that was installed last.
+    pub(crate) current: Option<String>,
+    /// The shim.
+    pub(crate) shim: Option<Vec<u8>>,
 }
 
 /// What came of it. All paths are absolute.
@@ -23,21 +38,54 @@ pub struct Cleaned {
     pub removed: Vec<String>,
     /// Directories in which nothing of ours is left, but something else is.
     pub left: Vec<String>,
+    /// Files that are as they were before.
+    pub restored: Vec<String>,
 }
 
 impl Cleaning {
     /// The script that removes it where `shim` is.
     pub(crate) fn script(&self, shim: &ShimScript) -> Script {
-        let (state, hash) = match self {
-            Self::All => (shim.state.as_str(), String::new()),
-            Self::Files => ("", String::new()),
-            Self::Program(hash) => ("", hash.to_string()),
-        };
-        Script::new(include_str!("clean.sh"))
+        // Each is set, whatever the environment there has by these names.
+        let script = Script::new(include_str!("clean.sh"))
             .set("files", &shim.files)
-            .set("state", state)
-            .set("hash", &hash)
+            .set("state", "")
+            .set("back", "");
+        match self {
+            // Nobody else's worker runs from there.
+            Self::All => script.set("whose", "*").set("state", &shim.state),
+            Self::Files => script.set("whose", "*"),
+            Self::Back(remnant) => remnant.script(script, shim),
+        }
     }
+}
+
+impl Remnant {
+    fn script(&self, script: Script, shim: &ShimScript) -> Script {
+        let hash = self.hash.to_string();
+        let unless = |had: bool, value: &str| if had { String::new() } else { value.to_owned() };
+        let had = |file: Option<&[u8]>| if file.is_some() { "yes" } else { "" };
+        let current = self.current.as_ref().map(|hash| format!("{hash}\n"));
+        let current = current.as_deref().map(str::as_bytes);
+        script
+            .set("back", "yes")
+            // One that ran before, from a program that was there, goes on.
+            .set("whose", &unless(self.had_program && self.had_state, &hash))
+            .set("state", &unless(self.had_state, &shim.state))
+            .set("program", &unless(self.had_program, &hash))
+            .set("had_current", had(current))
+            .text("was_current", current.unwrap_or_default())
+            .set("had_shim", had(self.shim.as_deref()))
+            .text("was_shim", &ended(self.shim.as_deref()))
+    }
+}
+
+/// A text for a script, whose last line has an end.
+fn ended(text: Option<&[u8]>) -> Vec<u8> {
+    let mut text = text.unwrap_or_default().to_vec();
+    if !text.is_empty() && !text.ends_with(b"\n") {
+        text.push(b'\n');
+    }
+    text
 }
 
 impl Cleaned {
@@ -50,6 +98,7 @@ impl Cleaned {
         Self {
             removed: all("removed "),
             left: all("left "),
+            restored: all("restored "),
         }
     }
 }
@@ -64,6 +113,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::enrol::before::Before;
     use crate::enrol::script::Answer;
 
     /// A directory with files at these paths, and the shim of one where
@@ -81,6 +131,12 @@ mod tests {
     }
 
     fn clean(shim: &ShimScript, what: &Cleaning) -> Cleaned {
+        let said = ran(&what.script(shim)).text();
+        assert_eq!(said.lines().last(), Some("done"));
+        Cleaned::of(&said.lines().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    fn ran(script: &Script) -> Answer {
         let mut child = Command::new("sh")
             .arg("-s")
             .stdin(Stdio::piped())
@@ -88,15 +144,11 @@ mod tests {
             .spawn()
             .expect("sh starts");
         let mut stdin = child.stdin.take().expect("a pipe");
-        stdin
-            .write_all(&what.script(shim).render())
-            .expect("written");
+        stdin.write_all(&script.render()).expect("written");
         drop(stdin);
         let output = child.wait_with_output().expect("sh ends");
         assert!(output.status.success());
-        let said = Answer::parse(&output.stdout).expect("a mark").text();
-        assert_eq!(said.lines().last(), Some("done"));
-        Cleaned::of(&said.lines().map(str::to_owned).collect::<Vec<_>>())
+        Answer::parse(&output.stdout).expect("a mark")
     }
 
     /// The files below `dir`, in order.
@@ -143,13 +195,62 @@ mod tests {
         assert_eq!(files(dir.path()), ["./musher/beef/x", "./musher/thesis"]);
     }
 
+    /// What of ours is there, as the script for it says.
+    fn before(shim: &ShimScript, hash: &ContentHash) -> Before {
+        let said = ran(&Before::script(shim, hash));
+        Before::parse(&said.body).expect("an answer")
+    }
+
+    #[test]
+    fn what_was_there_is_put_back() {
+        let (old, new) = (ContentHash::of(b"old"), ContentHash::of(b"new"));
+        let old_program = format!("musher/{old}/musher");
+        for theirs in ["", "an older shim\n", "'no' $end `x`"] {
+            let (dir, shim) = machine(&[&old_program, "musher/thesis"]);
+            let file = |name: &str| dir.path().join("musher").join(name);
+            fs::write(file("shim"), theirs).expect("written");
+            fs::write(file("current"), format!("{old}\n")).expect("written");
+            let was = files(dir.path());
+            let before = before(&shim, &new);
+            assert!(before.files && !before.state && !before.program && !before.has(&shim));
+
+            let program = file(&new.to_string());
+            fs::create_dir(&program).expect("made");
+            fs::write(program.join("musher"), "new").expect("written");
+            fs::write(file("shim"), shim.text()).expect("written");
+            fs::write(file("current"), format!("{new}\n")).expect("written");
+            fs::create_dir(file("state")).expect("made");
+            let cleaned = clean(&shim, &before.undoing(&new));
+            let paths = ["state", &new.to_string()].map(|name| format!("{}/{name}", shim.files));
+            assert_eq!(cleaned.removed, paths);
+            let paths = ["current", "shim"].map(|name| format!("{}/{name}", shim.files));
+            assert_eq!(cleaned.restored, paths);
+            assert_eq!(files(dir.path()), was);
+            let read = |name: &str| fs::read_to_string(file(name)).expect("read");
+            assert_eq!(read("shim").trim_end(), theirs.trim_end());
+            assert_eq!(read("current"), format!("{old}\n"));
+            // What was there stays untouched.
+            let again = clean(&shim, &before.undoing(&new));
+            assert_eq!(again, Cleaned::default());
+        }
+    }
+
     #[test]
     fn less_can_be_removed_than_all() {
         let hash = ContentHash::of(b"program");
         let program = format!("musher/{hash}/musher");
         let all = [&program, "musher/shim", "musher/state/x"];
         let (dir, shim) = machine(&all);
-        clean(&shim, &Cleaning::Program(hash));
+        clean(
+            &shim,
+            &Cleaning::Back(Remnant {
+                hash,
+                had_program: false,
+                had_state: true,
+                current: None,
+                shim: Some(Vec::new()),
+            }),
+        );
         assert_eq!(files(dir.path()), ["./musher/shim", "./musher/state/x"]);
         clean(&shim, &Cleaning::Files);
         assert_eq!(files(dir.path()), ["./musher/state/x"]);

@@ -1,14 +1,18 @@
 //! A login on a machine as its user: runs our scripts there and reads what they
 //! answer. Decides nothing; each call is one session.
 
+use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use musher_store::ssh::{Link, SshError};
 use musher_store::transport::{Exit, PeerEnd, Transport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::authorized_keys::{Added, AuthorizedKeys, LONGEST, Mark, PublicKey};
+use super::authorized_keys::{Added, AuthorizedKeys, KeyLines, LONGEST, Mark, PublicKey};
+use super::before::Before;
 use super::binary::ContentHash;
 use super::cleaning::{Cleaned, Cleaning};
 use super::script::{Answer, Script};
@@ -37,6 +41,9 @@ const TRIES: u32 = 3;
 #[derive(Debug)]
 pub struct Login {
     link: Link,
+    /// Held while a script runs. One that nobody waits for any more comes to its
+    /// end, and what is done next finds what it did.
+    turn: Arc<Mutex<()>>,
 }
 
 /// What could not be done on a machine.
@@ -72,6 +79,12 @@ pub enum LoginError {
         attempt: &'static str,
         /// How long it was waited for.
         after: Duration,
+    },
+    /// This process ends.
+    #[error("it was not waited for to {attempt}")]
+    Stopped {
+        /// What was attempted.
+        attempt: &'static str,
     },
     /// More came than makes sense.
     #[error("it answered with more than {LONGEST_ANSWER} bytes")]
@@ -117,6 +130,7 @@ impl LoginError {
             }
             Self::Broken { .. }
             | Self::Silent { .. }
+            | Self::Stopped { .. }
             | Self::TooMuch
             | Self::Refused { .. }
             | Self::Survey { .. }
@@ -132,23 +146,11 @@ fn told(said: &str) -> String {
     }
 }
 
-/// What of ours was on a machine before.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Before {
-    /// A shim, and so a directory of our files.
-    pub files: bool,
-    /// The worker's state.
-    pub state: bool,
-    /// This very shim.
-    pub shim: bool,
-    /// This very program.
-    pub program: bool,
-}
-
 impl Login {
     /// A login over `link`, which connects when it is needed.
     pub fn new(link: Link) -> Self {
-        Self { link }
+        let turn = Arc::default();
+        Self { link, turn }
     }
 
     /// Logs in.
@@ -168,41 +170,60 @@ impl Login {
         Ok((survey, answer.noise))
     }
 
-    /// Puts the shim there, and says what was there before; `hash` is the
-    /// program that it shall start.
-    pub async fn put_shim(
+    /// Says what of ours is there; `hash` is the program that `shim` shall start.
+    /// Nothing is changed.
+    pub async fn before(
         &self,
         shim: &ShimScript,
         hash: &ContentHash,
     ) -> Result<Before, LoginError> {
-        let script = Script::new(include_str!("shim-put.sh"))
-            .set("files", &shim.files)
-            .set("state", &shim.state)
-            .set("hash", &hash.to_string())
-            .text("shim", shim.text().as_bytes());
-        let said = self.change("put the shim there", &script, BOUND).await?;
-        let had = |what: &str| said.iter().any(|line| line == &format!("had {what}"));
-        Ok(Before {
-            files: had("files"),
-            state: had("state"),
-            shim: had("shim"),
-            program: had("program"),
+        const ATTEMPT: &str = "say what of ours it has";
+        let script = Before::script(shim, hash);
+        let answer = self.run(ATTEMPT, &script, BOUND).await?;
+        Before::parse(&answer.body).map_err(|error| LoginError::Refused {
+            attempt: ATTEMPT,
+            said: error.to_string(),
         })
     }
 
+    /// Puts the shim there.
+    pub async fn put_shim(&self, shim: &ShimScript) -> Result<(), LoginError> {
+        let script = Script::new(include_str!("shim-put.sh"))
+            .set("files", &shim.files)
+            .text("shim", shim.text().as_bytes());
+        self.change("put the shim there", &script, BOUND).await?;
+        Ok(())
+    }
+
     /// Lets `key` log in for the sake of `shim` alone. False if it could
-    /// already.
+    /// already. `note` hears which lines of ours are about to be replaced.
     pub async fn add_key(
         &self,
         key: &PublicKey,
         shim: &ShimScript,
         mark: &Mark,
+        mut note: impl FnMut(KeyLines),
     ) -> Result<bool, LoginError> {
         let changed = self.edit_keys(|keys| match keys.with(key, &shim.forced_command(), mark) {
-            Added::Changed(text) => Ok(Some(text)),
+            Added::Changed(text) => {
+                note(keys.ours(key, mark));
+                Ok(Some(text))
+            }
             Added::Unchanged => Ok(None),
             Added::Unrestricted(line) => Err(LoginError::Unrestricted { line }),
         });
+        changed.await
+    }
+
+    /// Puts back the lines that [`Self::add_key`] has replaced, or was about to.
+    /// False if they are there as they were.
+    pub async fn put_key_back(
+        &self,
+        key: &PublicKey,
+        mark: &Mark,
+        lines: &KeyLines,
+    ) -> Result<bool, LoginError> {
+        let changed = self.edit_keys(|keys| Ok(keys.put_back(key, mark, lines)));
         changed.await
     }
 
@@ -253,7 +274,7 @@ impl Login {
 
     async fn edit_keys(
         &self,
-        edit: impl Fn(&AuthorizedKeys) -> Result<Option<Vec<u8>>, LoginError>,
+        mut edit: impl FnMut(&AuthorizedKeys) -> Result<Option<Vec<u8>>, LoginError>,
     ) -> Result<bool, LoginError> {
         const ATTEMPT: &str = "write `authorized_keys`";
         for _ in 0..TRIES {
@@ -314,14 +335,26 @@ impl Login {
         script: &Script,
         bound: Duration,
     ) -> Result<Answer, LoginError> {
+        let turn = self.turn.clone().lock_owned().await;
         let command = ["sh".to_owned(), "-s".to_owned()];
         let session = self.link.channel(&command).await;
         let session = session.map_err(|source| LoginError::Ssh { source })?;
-        let ended = timeout(bound, converse(session, &script.render())).await;
-        ended.unwrap_or(Err(LoginError::Silent {
-            attempt,
-            after: bound,
-        }))
+        let script = script.render();
+        let ended = tokio::spawn(async move {
+            let _turn = turn;
+            timeout(bound, converse(session, &script)).await
+        });
+        match ended.await {
+            Ok(Ok(ended)) => ended,
+            Ok(Err(_)) => Err(LoginError::Silent {
+                attempt,
+                after: bound,
+            }),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(_) => Err(LoginError::Stopped { attempt }),
+            },
+        }
     }
 }
 

@@ -145,8 +145,10 @@ impl LoginKey {
         })
     }
 
-    /// Removes both halves, and the directory if it is empty then.
-    pub fn remove(path: &Path) -> Result<(), LoginKeyError> {
+    /// Removes both halves, and the directory if it is empty then. False if
+    /// neither was there.
+    pub fn remove(path: &Path) -> Result<bool, LoginKeyError> {
+        let mut was_there = false;
         for file in [path.to_path_buf(), public_file(path)] {
             match fs::remove_file(&file) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -156,12 +158,13 @@ impl LoginKey {
                         source,
                     });
                 }
-                Ok(()) | Err(_) => {}
+                Ok(()) => was_there = true,
+                Err(_) => {}
             }
         }
         // It stays where other keys are in it.
         let _ = path.parent().map(fs::remove_dir);
-        Ok(())
+        Ok(was_there)
     }
 }
 
@@ -217,9 +220,9 @@ mod tests {
         );
         let found = LoginKey::make(&path, "musher b1").await.expect("found");
         assert!(!found.is_new && found.public == made.public);
-        LoginKey::remove(&path).expect("removed");
+        assert!(LoginKey::remove(&path).expect("removed"));
         assert!(!dir.path().join("keys").exists());
-        LoginKey::remove(&path).expect("nothing to remove");
+        assert!(!LoginKey::remove(&path).expect("nothing to remove"));
     }
 
     #[tokio::test]

@@ -4,12 +4,13 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::host::{Host, Ran};
+use super::host::{BOUND, Host, PATIENT, Ran};
 
 /// The host as a person logs in to it, with a directory for all of ours, where
 /// they keep something too.
@@ -66,6 +67,39 @@ impl Person {
 
     fn add(&self, more: &str) -> Ran {
         self.machine(format!("{} {more}", self.add_words()).trim())
+    }
+
+    /// The same, going on, with the programs in `bin` of this directory before
+    /// others.
+    fn start_adding(&self, programs: &Path) -> Child {
+        let file = self.file("musher.toml");
+        let words = self.add_words();
+        let mut args = vec!["--config", file.to_str().expect("text"), "machine"];
+        args.extend(words.split(' '));
+        let path = std::env::var("PATH").expect("a path");
+        self.host
+            .command(&args)
+            .env("NIX_SSHOPTS", self.ssh_options())
+            .env("PATH", format!("{}/bin:{path}", programs.display()))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("musher starts")
+    }
+
+    /// Interrupts it, and sees that nothing is left.
+    #[track_caller]
+    fn interrupt(&self, child: Child) {
+        kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
+        self.interrupted(child);
+    }
+
+    #[track_caller]
+    fn interrupted(&self, mut child: Child) {
+        let end = within(move || child.wait().expect("it ends"));
+        assert_eq!(end.code(), Some(130));
+        self.host.assert_tidy();
+        self.assert_clean(PATIENT);
     }
 
     fn keys(&self) -> String {
@@ -188,7 +222,7 @@ fn a_host_key_is_accepted_by_somebody_or_not_at_all() {
         "{}",
         asked.stderr
     );
-    person.assert_clean(super::host::PATIENT);
+    person.assert_clean(PATIENT);
 }
 
 #[test]
@@ -260,32 +294,144 @@ fn a_machine_that_is_gone_is_removed_by_force() {
     assert_eq!(person.config(), config);
 }
 
+/// A program in the way of another of its name: the first time that its words
+/// contain `at` it says so and waits, and then goes on as the other, or has been
+/// it already.
+fn gate(dir: &Path, program: &str, at: &str, before: bool) -> Gate {
+    let (first, last) = match before {
+        true => ("", r#"exec "$real" "$@""#),
+        false => (r#""$real" "$@""#, ""),
+    };
+    let real = std::env::var("PATH").expect("a path");
+    let mut dirs = real.split(':').map(|dir| Path::new(dir).join(program));
+    let real = dirs.find(|path| path.exists()).expect("the program");
+    let gate = Gate(dir.join("gate"));
+    fs::create_dir(&gate.0).expect("made");
+    for pipe in ["begun", "go"] {
+        let made = std::process::Command::new("mkfifo")
+            .arg(gate.0.join(pipe))
+            .status();
+        assert!(made.expect("mkfifo runs").success());
+    }
+    let script = format!(
+        "#!/bin/sh\nreal={real} gate={gate}\ncase $* in\n*{at}*) if mkdir $gate/once 2> /dev/null; \
+         then {first}\necho > $gate/begun; read x < $gate/go; {last}\nexit; fi ;;\nesac\n\
+         exec \"$real\" \"$@\"\n",
+        real = real.display(),
+        gate = gate.0.display(),
+    );
+    let bin = dir.join("bin");
+    fs::create_dir_all(&bin).expect("made");
+    fs::write(bin.join(program), script).expect("written");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(bin.join(program), mode).expect("mode set");
+    gate
+}
+
+struct Gate(PathBuf);
+
+impl Gate {
+    /// Waits until the program has come to it.
+    fn reached(&self) {
+        let pipe = self.0.join("begun");
+        within(move || fs::read(pipe).expect("read"));
+    }
+
+    /// Lets the program go on.
+    fn open(&self) {
+        let pipe = self.0.join("go");
+        within(move || fs::write(pipe, "\n").expect("written"));
+    }
+}
+
+/// Does what may have to be waited for, for at most [`BOUND`].
+#[track_caller]
+fn within<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || sender.send(work()));
+    receiver.recv_timeout(BOUND).expect("it ends in time")
+}
+
 #[test]
 fn an_interruption_takes_everything_back() {
     let Some(person) = Person::start() else {
         return;
     };
-    let config = "connect-timeout = 40\n";
-    fs::write(person.file("musher.toml"), config).expect("written");
-    let words = person.add_words();
-    let file = person.file("musher.toml");
-    let mut args = vec!["--config", file.to_str().expect("text"), "machine"];
-    args.extend(words.split(' '));
-    let mut child = person
-        .host
-        .command(&args)
-        .env("NIX_SSHOPTS", person.ssh_options())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("musher starts");
+    fs::write(person.file("musher.toml"), PATIENT).expect("written");
+    let mut child = person.start_adding(Path::new("/"));
     let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
     // The line is there, and the program is on its way.
     let mut lines = lines.map_while(Result::ok);
     assert!(lines.any(|line| line.starts_with("authorized_keys")));
-    let pid = Pid::from_child(&child);
-    kill_process(pid, Signal::INT).expect("it runs");
-    assert_eq!(child.wait().expect("it ends").code(), Some(130));
-    person.host.assert_tidy();
-    person.assert_clean(config);
+    person.interrupt(child);
+}
+
+#[test]
+fn a_step_that_was_interrupted_is_taken_back() {
+    for (program, at) in [("mv", "musher/shim"), ("mv", "authorized_keys")] {
+        let Some(person) = Person::start() else {
+            return;
+        };
+        fs::write(person.file("musher.toml"), PATIENT).expect("written");
+        let gate = gate(person.host.path(), program, at, true);
+        let child = person.start_adding(Path::new("/"));
+        gate.reached();
+        kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
+        gate.open();
+        person.interrupted(child);
+    }
+}
+
+#[test]
+fn a_key_is_taken_back_as_soon_as_it_is_made() {
+    let Some(person) = Person::start() else {
+        return;
+    };
+    fs::write(person.file("musher.toml"), PATIENT).expect("written");
+    let local = person.file("local-programs");
+    fs::create_dir(&local).expect("made");
+    let gate = gate(&local, "ssh-keygen", "ed25519", false);
+    let child = person.start_adding(&local);
+    gate.reached();
+    assert!(person.file("keys/b1").exists());
+    person.interrupt(child);
+}
+
+#[test]
+fn what_was_there_before_is_put_back() {
+    let Some(person) = Person::start() else {
+        return;
+    };
+    fs::write(person.file("musher.toml"), PATIENT).expect("written");
+    let added = person.add("");
+    assert_eq!(added.code, Some(0), "{}{}", added.stdout, added.stderr);
+    // As another release might have left it.
+    let shim = person.file("there/musher/shim");
+    let text = fs::read_to_string(&shim).expect("read") + "# of another release\n";
+    fs::write(&shim, &text).expect("written");
+    let keys = person.file("home/.ssh/authorized_keys");
+    let lines = person.keys().replace("restrict,", "restrict,no-pty,");
+    fs::write(&keys, &lines).expect("written");
+    let current = person.file("there/musher/current");
+    let installed = fs::read_to_string(&current).expect("read");
+
+    let program = std::env::current_exe().expect("this test");
+    let failed = person.add(&format!("--binary {}", program.display()));
+    assert_eq!(failed.code, Some(3), "{}", failed.stderr);
+    assert!(failed.stdout.contains("brought up to date"));
+    assert!(
+        failed.stderr.contains("musher/shim`, as it was before"),
+        "{}",
+        failed.stderr
+    );
+    assert_eq!(fs::read_to_string(&shim).expect("read"), text);
+    assert_eq!(fs::read_to_string(&current).expect("read"), installed);
+    assert_eq!(person.keys(), lines);
+    let programs = fs::read_dir(person.file("there/musher")).expect("listed");
+    let hashes = programs.filter(|e| e.as_ref().expect("an entry").file_name().len() == 64);
+    assert_eq!(hashes.count(), 1, "the program that failed is left");
+
+    let removed = person.machine("remove b1 --yes");
+    assert_eq!(removed.code, Some(0), "{}", removed.stderr);
+    person.assert_clean(PATIENT);
 }

@@ -276,14 +276,15 @@ fn try_start(dir: &Path) -> Option<(Child, u16)> {
         "ListenAddress 127.0.0.1:{port}\n\
          HostKey {dir}/host\n\
          AuthorizedKeysFile {dir}/authorized_keys {dir}/home/.ssh/authorized_keys\n\
-         SetEnv HOME={dir}/home\n\
+         SetEnv HOME={dir}/home PATH={dir}/bin:{path}\n\
          PidFile none\n\
          StrictModes no\n\
          UsePAM no\n\
          PermitRootLogin yes\n\
          PasswordAuthentication no\n\
          KbdInteractiveAuthentication no\n",
-        dir = dir.display()
+        dir = dir.display(),
+        path = std::env::var("PATH").expect("a path")
     );
     // Newer servers lock out an address after a few failures.
     fs::write(&conf, format!("{lines}PerSourcePenalties no\n")).expect("sshd_config");

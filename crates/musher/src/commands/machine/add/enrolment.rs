@@ -18,7 +18,7 @@ use super::super::story::Story;
 use super::super::visit::{self, Trust, login_failure, this_host};
 use super::AddArgs;
 use super::error;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Line};
 use super::record::{self, AddRecord};
 use super::worker::try_worker;
 use crate::context::Context;
@@ -68,36 +68,51 @@ impl Enrolment<'_> {
             true => shim.without_sandbox(),
             false => shim,
         };
-        let login = self.ledger.login.insert(login);
+        let before = login.before(&shim, &binary.hash).await;
+        let before = before.map_err(login_failure)?;
+        let Ledger {
+            login: noted,
+            key: made,
+            shim: put,
+            line,
+        } = &mut self.ledger;
+        let login = noted.insert(login);
+        let is_made = self.args.ssh_key.is_none() && !key_path.exists();
+        *made = is_made.then(|| key_path.clone());
         let key = match &self.args.ssh_key {
             Some(_) => LoginKey::given(&key_path).await,
             None => LoginKey::make(&key_path, &format!("musher {}", proposal.name)).await,
         };
         let key = key.map_err(error::key)?;
-        self.ledger.key = key.is_new.then(|| key_path.clone());
-        let made = if key.is_new { "made" } else { "is there" };
-        story.tell("key", format!("`{}` {made}", key_path.display()))?;
+        let how = if key.is_new { "made" } else { "is there" };
+        story.tell("key", format!("`{}` {how}", key_path.display()))?;
 
-        let before = login.put_shim(&shim, &binary.hash).await;
-        let before = before.map_err(login_failure)?;
-        self.ledger.shim = Some((shim.clone(), before, binary.hash.clone()));
-        story.tell("shim", shim_told(&shim, before))?;
+        *put = Some((shim.clone(), before.clone(), binary.hash.clone()));
+        if !before.has(&shim) {
+            login.put_shim(&shim).await.map_err(login_failure)?;
+        }
+        story.tell("shim", shim_told(&shim, &before))?;
 
         let mark = Mark::new(proposal.name.as_str(), &this_host());
-        let added = login.add_key(&key.public, &shim, &mark).await;
-        let added = added.map_err(login_failure)?;
-        self.ledger.line = added.then(|| (key.public.clone(), mark));
-        let line = match added {
+        let note = |before| {
+            *line = Some(Line {
+                key: key.public.clone(),
+                mark: mark.clone(),
+                before,
+            });
+        };
+        let added = login.add_key(&key.public, &shim, &mark, note).await;
+        let told = match added.map_err(login_failure)? {
             true => "the key may start the worker, and do nothing else",
             false => "the key is there",
         };
-        story.tell("authorized_keys", line)?;
+        story.tell("authorized_keys", told)?;
 
         let mut options = self.remotes.ssh_options().clone();
         options.own_key_only = true;
         let target = visit::target(self.authority, Some(&host_key), Some(&key_path));
         let link = self.remotes.link(target, options);
-        self.copy(&mut story, &link, &binary, before).await?;
+        self.copy(&mut story, &link, &binary, &before).await?;
         let system = entry.systems.first().map_or("builtin", String::as_str);
         let sandbox_paths = self.config.settings.sandbox_paths(self.earlier);
         try_worker(&mut story, link, &binary.hash, system, &sandbox_paths).await?;
@@ -178,7 +193,7 @@ impl Enrolment<'_> {
         story: &mut Story,
         link: &Link,
         binary: &Binary,
-        before: Before,
+        before: &Before,
     ) -> Result<(), Failure> {
         let size = quantity::size(binary.size);
         let what = format!("{size}, {}", binary.hash.short());
@@ -194,14 +209,16 @@ impl Enrolment<'_> {
         story.tell("program", format!("{what} copied"))
     }
 
-    /// Writes the table, and says whether there was none before.
-    fn write(&self, story: &mut Story, entry: &Entry) -> Result<bool, Failure> {
+    /// Writes the table, and says whether there was none before. From then on
+    /// it is a machine, and nothing is taken back.
+    fn write(&mut self, story: &mut Story, entry: &Entry) -> Result<bool, Failure> {
         let file = self.context.places.config.path();
         let before = read_text(file)?;
         let written = entry.write(before.as_deref().unwrap_or_default(), file)?;
         if before.as_deref() != Some(written.text.as_str()) {
             replace_file(file, &written.text)?;
         }
+        self.ledger.settle();
         let how = if written.existed { "is in" } else { "added to" };
         story.tell(
             "configuration",
@@ -249,11 +266,11 @@ fn entry(
     }
 }
 
-fn shim_told(shim: &ShimScript, before: Before) -> String {
-    let how = match before {
-        Before { shim: true, .. } => "is there",
-        Before { files: true, .. } => "brought up to date",
-        Before { .. } => "put there",
+fn shim_told(shim: &ShimScript, before: &Before) -> String {
+    let how = match before.has_some_shim() {
+        true if before.has(shim) => "is there",
+        true => "brought up to date",
+        false => "put there",
     };
     format!("`{}` {how}", shim.path())
 }
