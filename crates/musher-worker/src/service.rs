@@ -15,10 +15,12 @@ mod import;
 mod lease;
 mod life;
 mod log;
+mod order;
 mod owners;
 mod pulse;
 mod refusal;
 mod slots;
+mod status;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -33,7 +35,6 @@ use musher_api::limits::{CONNECTION_WINDOW, FRAME, MESSAGE, PATHS, STREAM_WINDOW
 use musher_api::worker as api;
 use musher_api::worker::worker_server::{Worker, WorkerServer};
 use musher_api::{Versions, coordinator};
-use musher_protocol::types::BuildMode;
 use musher_store::local::{LocalError, LocalStore};
 use musher_store::read_nar_file;
 use nix_derivation::{StoreDir, StorePath};
@@ -44,7 +45,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use self::attempt::{Means, Phase};
+use self::attempt::Means;
 use self::attempts::{Asked, Attempts};
 use self::busy::Busy;
 use self::connection::{Caller, Connection};
@@ -219,30 +220,6 @@ impl Shared {
     fn beat(&self, number: u64) -> api::Beat {
         let (store, retiring) = (self.store.real_store_dir(), *self.retiring.borrow());
         capabilities::beat(number, self.attempts.active(), store, retiring)
-    }
-
-    fn order(&self, order: &api::Order) -> Result<Order, Status> {
-        let dir = self.store_dir();
-        let derivation = (order.derivation.as_ref())
-            .ok_or_else(|| broken("an order without its derivation"))?
-            .to_value(dir)
-            .map_err(|error| broken(&error.to_string()))?;
-        let limits = order.limits.unwrap_or_default();
-        let seconds = |count| (count > 0).then(|| Duration::from_secs(count));
-        let mode = coordinator::BuildMode::try_from(order.mode);
-        Ok(Order {
-            drv_path: parse_path(dir, &order.drv_path)?,
-            derivation,
-            mode: BuildMode::from(mode.map_err(|_| broken("an unknown build mode"))?),
-            limits: Limits {
-                max_silent: seconds(limits.max_silent_seconds),
-                timeout: seconds(limits.timeout_seconds),
-                max_log: (limits.max_log_bytes > 0).then_some(limits.max_log_bytes),
-            },
-            cores: order.cores,
-            sandbox_paths: order.sandbox_paths.clone(),
-            keep_failed: order.keep_failed,
-        })
     }
 }
 
@@ -430,7 +407,9 @@ impl Worker for Service {
         let order = request.order.as_ref();
         let asked = Asked {
             lease: caller.lease(request.lease),
-            order: order.map(|order| self.0.order(order)).transpose()?,
+            order: order
+                .map(|order| order::read(self.0.store_dir(), order))
+                .transpose()?,
             slots: (request.slots > 0).then_some(request.slots),
             retiring: *self.0.retiring.borrow(),
         };
@@ -464,30 +443,7 @@ impl Worker for Service {
         &self,
         _request: Request<api::StatusRequest>,
     ) -> Result<Response<api::StatusReply>, Status> {
-        let dir = self.0.store_dir();
-        let attempts = self.0.attempts.all();
-        let attempts = attempts.into_iter().map(|(lease, attempt)| {
-            let state = match &*attempt.phase().borrow() {
-                Phase::Waiting { .. } => "waiting",
-                Phase::Running { .. } => "running",
-                Phase::Missing(_) | Phase::Ended { .. } => "ended",
-            };
-            let age = attempt.begun.elapsed().as_millis();
-            api::AttemptStatus {
-                lease: lease.number,
-                drv_path: dir.render_path(&attempt.drv_path),
-                state: state.to_owned(),
-                age_ms: u64::try_from(age).unwrap_or(u64::MAX),
-                log_bytes: attempt.log.length(),
-            }
-        });
-        let started = (self.0.started).duration_since(SystemTime::UNIX_EPOCH);
-        Ok(Response::new(api::StatusReply {
-            attempts: attempts.collect(),
-            started: started.unwrap_or_default().as_secs(),
-            coordinators: u32::try_from(self.0.owners.present()).unwrap_or(u32::MAX),
-            beat: Some(self.0.beat(0)),
-        }))
+        Ok(Response::new(status::status(&self.0)))
     }
 
     async fn retire(
