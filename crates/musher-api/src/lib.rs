@@ -2,6 +2,7 @@
 //! Holds no logic: [`convert`] maps messages to values, field by field.
 
 pub mod convert;
+pub mod features;
 pub mod limits;
 mod version;
 

@@ -19,6 +19,7 @@ mod order;
 mod owners;
 mod pulse;
 mod refusal;
+mod runs_i686;
 mod slots;
 mod status;
 mod table;

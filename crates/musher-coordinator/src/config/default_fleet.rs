@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::path::Path;
 
+use musher_api::features;
 use musher_scheduler::SpeedFactor;
 use rustix::fs::Access;
 
@@ -18,9 +19,6 @@ const NAME: &str = "local-";
 
 /// How many there are.
 const MACHINES: u32 = 2;
-
-/// What Nix says of itself on any Linux.
-const FEATURES: [&str; 3] = ["benchmark", "big-parallel", "nixos-test"];
 
 impl Config {
     /// Reads `file` as the coordinator does: if it names no machine, this one is
@@ -49,7 +47,7 @@ impl Config {
         let slots = u32::try_from(cores).unwrap_or(u32::MAX) / MACHINES;
         let names =
             (1..=MACHINES).filter_map(|number| MachineName::parse(&format!("{NAME}{number}")));
-        let features = FEATURES.into_iter().chain(kvm.then_some("kvm"));
+        let features = features::USUAL.into_iter().chain(kvm.then_some("kvm"));
         let features: BTreeSet<_> = features.map(str::to_owned).collect();
         self.machines = names
             .map(|name| Machine {
@@ -97,5 +95,14 @@ mod tests {
         assert_eq!(names("", 1), local(1));
         let text = "[[machine]]\nname = \"b1\"\nconnect = \"ssh://b1\"\n";
         assert_eq!(names(text, 8), [("b1".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn they_offer_what_every_worker_can() {
+        let file = Path::new("musher.toml");
+        let config = Config::parse("", file, "x86_64-linux").expect("a configuration");
+        let config = config.or_local_workers(file, 1, false);
+        let offered = &config.machines()[0].supported_features;
+        assert!(offered.contains("ca-derivations"), "{offered:?}");
     }
 }

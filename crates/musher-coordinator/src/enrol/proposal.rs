@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use musher_api::features;
 use musher_store::url::Authority;
 
 use super::survey::{Kvm, Survey};
@@ -10,9 +11,6 @@ use crate::config::MachineName;
 
 /// As much memory as a build gets when there is a choice, in bytes.
 const MEMORY_OF_A_BUILD: u64 = 2 << 30;
-
-/// The system features that stock Nix takes for granted on Linux.
-const USUAL_FEATURES: [&str; 3] = ["benchmark", "big-parallel", "nixos-test"];
 
 /// What the user said, which counts more than what was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,7 +49,7 @@ impl Proposal {
             name: (wishes.name.clone()).unwrap_or_else(|| name(survey, authority)),
             max_jobs: wishes.max_jobs.unwrap_or_else(|| slots(survey)),
             systems,
-            features: (wishes.features.clone()).unwrap_or_else(|| features(survey)),
+            features: (wishes.features.clone()).unwrap_or_else(|| offered(survey)),
         }
     }
 }
@@ -93,9 +91,9 @@ fn slots(survey: &Survey) -> u32 {
     survey.cores.min(fitting.unwrap_or(survey.cores)).max(1)
 }
 
-fn features(survey: &Survey) -> Vec<String> {
+fn offered(survey: &Survey) -> Vec<String> {
     let kvm = (survey.kvm == Kvm::Usable).then_some("kvm");
-    let mut features: Vec<String> = USUAL_FEATURES
+    let mut features: Vec<String> = features::USUAL
         .into_iter()
         .chain(kvm)
         .map(str::to_owned)
@@ -141,9 +139,15 @@ mod tests {
         assert_eq!(machine.systems, ["x86_64-linux", "i686-linux"]);
         assert_eq!(
             machine.features,
-            ["benchmark", "big-parallel", "kvm", "nixos-test"]
+            [
+                "benchmark",
+                "big-parallel",
+                "ca-derivations",
+                "kvm",
+                "nixos-test"
+            ]
         );
-        assert_eq!(propose("kvm forbidden", "b").features.len(), 3);
+        assert_eq!(propose("kvm forbidden", "b").features, features::USUAL);
         assert_eq!(system("ppc64le"), "powerpc64le-linux");
     }
 }

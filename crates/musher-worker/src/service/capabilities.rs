@@ -5,17 +5,16 @@ use std::fs;
 use std::path::Path;
 use std::thread::available_parallelism;
 
-use musher_api::worker as api;
+use musher_api::{features, worker as api};
 use rustix::fs::statvfs;
 use rustix::system::uname;
 
-/// What every machine of ours can build with.
-const FEATURES: [&str; 4] = ["benchmark", "big-parallel", "ca-derivations", "nixos-test"];
+use super::runs_i686::runs_i686;
 
 /// What is on the machine of the store at `store`.
 pub(super) fn capabilities(store: &Path, slots: Option<u32>) -> api::Capabilities {
     let (disk_bytes, disk_free_bytes) = disk(store);
-    let mut features = FEATURES.map(ToOwned::to_owned).to_vec();
+    let mut features = features::USUAL.map(ToOwned::to_owned).to_vec();
     if rustix::fs::access(
         "/dev/kvm",
         rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK,
@@ -25,7 +24,7 @@ pub(super) fn capabilities(store: &Path, slots: Option<u32>) -> api::Capabilitie
         features.push("kvm".to_owned());
     }
     api::Capabilities {
-        systems: systems(&uname().machine().to_string_lossy()),
+        systems: systems(&uname().machine().to_string_lossy(), runs_i686()),
         features,
         cores: available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)),
         memory_bytes: memory("MemTotal:"),
@@ -50,15 +49,15 @@ pub(super) fn beat(number: u64, attempts: usize, store: &Path, retiring: bool) -
     }
 }
 
-/// The systems that a kernel for `machine` runs.
-fn systems(machine: &str) -> Vec<String> {
+/// The systems that a kernel for `machine` runs, its own first.
+fn systems(machine: &str, runs_i686: bool) -> Vec<String> {
     let own = match machine {
         "arm64" => "aarch64",
         "i386" | "i486" | "i586" => "i686",
         other => other,
     };
     let mut systems = vec![format!("{own}-linux")];
-    if own == "x86_64" {
+    if own == "x86_64" && runs_i686 {
         systems.push("i686-linux".to_owned());
     }
     systems
@@ -104,8 +103,10 @@ mod tests {
 
     #[test]
     fn kernels_run_their_own_system_first() {
-        assert_eq!(systems("x86_64"), ["x86_64-linux", "i686-linux"]);
-        assert_eq!(systems("aarch64"), ["aarch64-linux"]);
+        let both = systems("x86_64", true);
+        assert_eq!(both, ["x86_64-linux", "i686-linux"]);
+        assert_eq!(systems("x86_64", false), ["x86_64-linux"]);
+        assert_eq!(systems("aarch64", true), ["aarch64-linux"]);
     }
 
     #[test]
