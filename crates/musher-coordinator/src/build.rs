@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use musher_protocol::types::{BasicDerivation, BuildMode, BuildResult, PathInfo};
+use musher_protocol::types::{BasicDerivation, BuildMode, BuildResult, BuildStatus, PathInfo};
 use musher_scheduler::{Input, MachineId, Needs};
 use nix_derivation::StorePath;
 
@@ -245,4 +245,22 @@ pub(crate) struct Ended {
     /// Inputs that could not be read from where they lay. If there are any,
     /// nothing is said of the build itself.
     pub(crate) lost: BTreeSet<StorePath>,
+    /// What can be done about a failure, where that is known.
+    pub(crate) help: Option<String>,
+}
+
+impl Ended {
+    /// A build that ended without an attempt, or in none of those it had.
+    pub(crate) fn nowhere(status: BuildStatus, text: &str) -> Self {
+        Self {
+            result: BuildResult::new(status, text),
+            outputs: BTreeMap::new(),
+            machine: None,
+            took: Duration::ZERO,
+            measured: None,
+            held: None,
+            lost: BTreeSet::new(),
+            help: None,
+        }
+    }
 }

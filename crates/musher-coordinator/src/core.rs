@@ -11,12 +11,12 @@ mod record;
 mod tests;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use musher_protocol::types::{BuildResult, BuildStatus, PathInfo};
+use musher_protocol::types::{BuildStatus, PathInfo};
 use musher_scheduler::{
     Action, BuildId, Event, Explanation, Fault, LeaseId, MachineId, Refusal, Scheduler, Settings,
     Status, Timestamp,
@@ -264,7 +264,7 @@ impl Core {
             }
             Err(error) => {
                 let text = crate::error_text(&error);
-                self.end_without_attempt(build, BuildStatus::MiscFailure, &text);
+                self.end(build, Ended::nowhere(BuildStatus::MiscFailure, &text));
             }
         }
     }
@@ -341,32 +341,20 @@ impl Core {
     }
 
     fn refuse(&mut self, build: BuildId, refusal: &Refusal) {
-        let text = format!("{refusal}\n{}", refusal.help());
-        self.end_without_attempt(build, BuildStatus::MiscFailure, &text);
+        let ended = Ended {
+            help: Some(refusal.help()),
+            ..Ended::nowhere(BuildStatus::MiscFailure, &refusal.to_string())
+        };
+        self.end(build, ended);
     }
 
     fn give_up(&mut self, build: BuildId, faults: &[Fault]) {
-        let tried: Vec<_> = faults.iter().map(ToString::to_string).collect();
         let text = format!(
             "no machine could finish the build; {} attempts were lost: {}",
             faults.len(),
-            tried.join("; ")
+            grouped(faults)
         );
-        self.end_without_attempt(build, BuildStatus::TransientFailure, &text);
-    }
-
-    fn end_without_attempt(&mut self, build: BuildId, status: BuildStatus, text: &str) {
-        let result = BuildResult::new(status, text);
-        let ended = Ended {
-            result,
-            outputs: BTreeMap::new(),
-            machine: None,
-            took: Duration::ZERO,
-            measured: None,
-            held: None,
-            lost: BTreeSet::new(),
-        };
-        self.end(build, ended);
+        self.end(build, Ended::nowhere(BuildStatus::TransientFailure, &text));
     }
 
     fn end(&mut self, build: BuildId, ended: Ended) {
@@ -396,4 +384,22 @@ impl Core {
             record.stage(Stage::Waiting(view::waiting_text(&status).into()));
         }
     }
+}
+
+/// How attempts were lost, each way once, in the order in which they came:
+/// `` 2 times on `b1`: disk full; on `b2`: it hung up ``.
+fn grouped(faults: &[Fault]) -> String {
+    let mut ways: Vec<(String, usize)> = Vec::new();
+    for fault in faults {
+        let text = fault.to_string();
+        match ways.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, times)) => *times += 1,
+            None => ways.push((text, 1)),
+        }
+    }
+    let texts = ways.into_iter().map(|(text, times)| match times {
+        1 => text,
+        times => format!("{times} times {text}"),
+    });
+    texts.collect::<Vec<_>>().join("; ")
 }

@@ -1,10 +1,10 @@
 //! Attempts, from the scheduler's order to their end. What an attempt does is in
 //! `crate::attempt`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::time::Instant;
 
-use musher_protocol::types::{BuildResult, BuildStatus};
+use musher_protocol::types::BuildStatus;
 use musher_scheduler::{AttemptEnd, BuildId, Event, LeaseId, MachineId};
 use nix_derivation::StorePath;
 use tokio_util::task::AbortOnDropHandle;
@@ -128,6 +128,7 @@ impl Core {
                     measured,
                     held,
                     lost: BTreeSet::new(),
+                    help: None,
                 };
                 self.end(build, ended);
                 self.tell(Event::AttemptEnded {
@@ -183,13 +184,8 @@ impl Core {
         }
         let text = "its inputs cannot be read any more from where they were built";
         let ended = Ended {
-            result: BuildResult::new(BuildStatus::TransientFailure, text),
-            outputs: BTreeMap::new(),
-            machine: None,
-            took: Duration::ZERO,
-            measured: None,
-            held: None,
             lost,
+            ..Ended::nowhere(BuildStatus::TransientFailure, text)
         };
         self.end(build, ended);
     }

@@ -136,8 +136,13 @@ impl Realise {
                 let bytes = heard.log.take(log)?;
                 Some(RealiseNews::Log { drv_path, bytes })
             }
-            News::Ended(end) => {
+            News::Ended(mut end) => {
                 self.heard.remove(&drv_path);
+                // A client of Nix has one text for both.
+                if !end.help.is_empty() {
+                    let help = format!("\n{}", std::mem::take(&mut end.help));
+                    end.error.extend_from_slice(help.as_bytes());
+                }
                 Some(RealiseNews::Ended { drv_path, end })
             }
         }

@@ -158,7 +158,12 @@ async fn a_failure_names_what_failed() {
         let is_plain = matches!(request, Request::BuildPaths { .. });
         client.connection.request(request).expect("a request");
         let call = coordinator.realise_while(&mut client).await;
-        let failed = ended(BuildStatus::PermanentFailure, "exit code 3");
+        let failed = News::Ended(api::BuildEnd {
+            status: BuildStatus::PermanentFailure as u32,
+            error: b"exit code 3".to_vec(),
+            help: "try 4".to_owned(),
+            ..Default::default()
+        });
         call.tell(&bad.drv_path, failed).await;
         call.done(vec![
             good.bring_home(&host),
@@ -169,7 +174,10 @@ async fn a_failure_names_what_failed() {
         let answer = client.answer().await;
         if is_plain {
             let error = answer.expect_err("a failure").message.to_string();
-            assert_eq!(error, format!("build of '{culprit}' failed: exit code 3"));
+            assert_eq!(
+                error,
+                format!("build of '{culprit}' failed: exit code 3\ntry 4")
+            );
             continue;
         }
         let results = results(answer.expect("results"));
@@ -180,10 +188,10 @@ async fn a_failure_names_what_failed() {
             said.collect::<Vec<_>>(),
             [
                 (BuildStatus::AlreadyValid, String::new()),
-                (BuildStatus::PermanentFailure, "exit code 3".to_owned()),
+                (BuildStatus::PermanentFailure, "exit code 3\ntry 4".to_owned()),
                 (
                     BuildStatus::DependencyFailed,
-                    format!("build of '{culprit}' failed: exit code 3")
+                    format!("build of '{culprit}' failed: exit code 3\ntry 4")
                 ),
             ]
         );

@@ -72,6 +72,7 @@ enum State {
         machine: String,
         took: Duration,
         error: String,
+        help: String,
     },
 }
 
@@ -91,6 +92,8 @@ pub(crate) struct FailedBuild<'a> {
     pub(crate) drv_path: &'a str,
     /// Why, by the words of who built it.
     pub(crate) error: &'a str,
+    /// What can be done about it; mostly empty.
+    pub(crate) help: &'a str,
     /// Where; empty if nowhere.
     pub(crate) machine: &'a str,
     pub(crate) took: Duration,
@@ -195,6 +198,7 @@ impl Builds {
                         machine,
                         took,
                         error: super::plain(&String::from_utf8_lossy(&end.error)),
+                        help: super::plain(&end.help),
                     },
                 };
                 vec![Line::Step(line)]
@@ -210,9 +214,11 @@ impl Builds {
                 machine,
                 took,
                 error,
+                help,
             } => Some(FailedBuild {
                 drv_path,
                 error,
+                help,
                 machine,
                 took: *took,
                 log: build.log.last_lines(),

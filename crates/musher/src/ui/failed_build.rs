@@ -25,6 +25,9 @@ pub(super) fn story(failed: &FailedBuild<'_>, log_told: bool, colour: bool) -> S
     if !lines.is_empty() && !log_told {
         story += &label("log:", Tone::Note, &lines.join("\n"));
     }
+    if !failed.help.is_empty() {
+        story += &label("help:", Tone::Advice, failed.help);
+    }
     let untold = failed.earlier + (failed.log.len() - lines.len()) as u64;
     if untold > 0 && !log_told {
         let help = format!("`musher log {}` shows all of its log", failed.drv_path);
@@ -56,6 +59,7 @@ mod tests {
         FailedBuild {
             drv_path: "/store/aaaa-app.drv",
             error: "builder failed with exit code 2",
+            help: "",
             machine,
             took: Duration::from_millis(1234),
             log,
@@ -75,6 +79,20 @@ mod tests {
             help:  `musher log /store/aaaa-app.drv` shows all of its log
         "#]]
         .assert_eq(&story(&failed(log, 7, "b1"), false, false));
+    }
+
+    #[test]
+    fn advice_is_told_as_such() {
+        let failed = FailedBuild {
+            help: "configure a machine for `x`",
+            ..failed(Vec::new(), 0, "")
+        };
+        expect![[r#"
+            error: cannot build `aaaa-app.drv`
+            cause: builder failed with exit code 2
+            help:  configure a machine for `x`
+        "#]]
+        .assert_eq(&story(&failed, false, false));
     }
 
     #[test]

@@ -81,13 +81,13 @@ async fn a_lost_attempt_is_made_elsewhere_under_a_new_number() {
 async fn a_build_that_no_machine_finishes_is_given_up() {
     let mut team = Team::new(&[("b1", 1)]).await;
     let mut progress = team.request(spec("app", &[])).await;
-    for _ in 0..3 {
-        team.next_try().await.faults(lost()).await;
+    let other = || Fault::Nonsense("it is mad".to_owned());
+    for fault in [lost(), other(), lost()] {
+        team.next_try().await.faults(fault).await;
     }
     let ended = ended(&mut progress).await;
     assert_eq!(ended.result.status, BuildStatus::TransientFailure);
-    let text = ended.result.error.to_string();
-    assert!(text.contains("3 attempts were lost"), "{text}");
+    expect_test::expect!["no machine could finish the build; 3 attempts were lost: 2 times on `b1`: it answered nonsense: it hums; on `b1`: it answered nonsense: it is mad"].assert_eq(&ended.result.error.to_string());
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,9 +184,10 @@ async fn what_no_machine_could_build_is_refused_with_what_each_lacks() {
     assert_eq!(ended.result.status, BuildStatus::MiscFailure);
     assert!(ended.machine.is_none());
     expect_test::expect![[r#"
-        no machine can build for `riscv64-linux`: `b1` offers only `x86_64-linux`; `b2` offers only `x86_64-linux`
-        configure a machine for `riscv64-linux`"#]]
+        no machine can build for `riscv64-linux`: `b1` offers only `x86_64-linux`; `b2` offers only `x86_64-linux`"#]]
     .assert_eq(&ended.result.error.to_string());
+    let help = ended.help.as_deref();
+    assert_eq!(help, Some("configure a machine for `riscv64-linux`"));
     team.no_try().await;
 }
 

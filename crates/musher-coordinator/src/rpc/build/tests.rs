@@ -1,6 +1,5 @@
 //! What a caller of `Build` hears, and when.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,7 +7,7 @@ use std::time::SystemTime;
 use futures_util::{Stream, StreamExt};
 use musher_api::coordinator as api;
 use musher_api::coordinator::build_event::Event;
-use musher_protocol::types::{BuildResult, BuildStatus};
+use musher_protocol::types::BuildStatus;
 use nix_derivation::StoreDir;
 use tokio::sync::watch;
 use tonic::Status;
@@ -62,13 +61,8 @@ impl Told {
 
     fn ends(&self) {
         let ended = Ended {
-            result: BuildResult::new(BuildStatus::Built, ""),
-            outputs: BTreeMap::new(),
             machine: Some("b1".into()),
-            took: std::time::Duration::ZERO,
-            measured: None,
-            held: None,
-            lost: std::collections::BTreeSet::new(),
+            ..Ended::nowhere(BuildStatus::Built, "")
         };
         let stage = Stage::Ended(Arc::new(ended));
         self.progress.send_modify(|progress| progress.stage = stage);
@@ -127,6 +121,22 @@ async fn all_that_happens_is_told_in_order() {
     let more = tokio::time::timeout(std::time::Duration::from_secs(9), follower.next());
     assert!(more.await.is_err());
     assert_eq!(told.progress.receiver_count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn advice_follows_the_error() {
+    let told = Told::new();
+    let ended = Ended {
+        help: Some("buy one".to_owned()),
+        ..Ended::nowhere(BuildStatus::MiscFailure, "no machine")
+    };
+    let stage = Stage::Ended(Arc::new(ended));
+    told.progress.send_modify(|progress| progress.stage = stage);
+    let event = soon(told.follower(0, 0).next()).await.expect("no error");
+    let Some(Event::Ended(ended)) = event.and_then(|event| event.event) else {
+        panic!("it ended");
+    };
+    assert_eq!(ended.error, b"no machine\nbuy one");
 }
 
 #[tokio::test(start_paused = true)]

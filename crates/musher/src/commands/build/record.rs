@@ -49,6 +49,8 @@ pub(super) enum EventRecord<'a> {
         /// In Nix's words, like `built` and `permanent-failure`.
         status: String,
         error: Option<String>,
+        /// What can be done about it.
+        help: Option<&'a str>,
         machine: Option<&'a str>,
         duration_ms: u64,
         /// The derivation whose failure is the reason.
@@ -146,6 +148,7 @@ impl<'a> EventRecord<'a> {
                 derivation,
                 status: status(end.status),
                 error: some(&String::from_utf8_lossy(&end.error)).map(str::to_owned),
+                help: some(&end.help),
                 machine: some(&end.machine),
                 duration_ms: end.duration_ms,
                 culprit: some(&end.culprit),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use nix_derivation::StoreDir;
+use nix_derivation::{DerivationBuilder, StoreDir};
 use serde_json::json;
 
 use super::{Home, has_sandbox, simple};
@@ -122,4 +122,17 @@ fn outputs_are_told_without_the_link_that_could_not_be_made() {
     assert!(told.starts_with("exit 3\nDIR/home/nix/store/"), "{told}");
     let error = format!("error: cannot make the link `DIR/{name}`\n");
     assert!(told.contains(&error), "{told}");
+}
+
+#[test]
+fn what_no_machine_could_build_is_told_with_advice() {
+    let home = Home::new();
+    let mut foreign = DerivationBuilder::new("foreign", "riscv64-linux", "/bin/sh");
+    foreign = foreign.input_addressed_output("out");
+    let foreign = foreign.build().expect("a derivation").into_derivation();
+    home.document("foreign.json", &[&foreign]);
+    let told = home.run("build foreign.json");
+    assert!(told.starts_with("exit 1\n"), "{told}");
+    let help = "\nhelp:  configure a machine for `riscv64-linux`\n";
+    assert!(told.contains(help), "{told}");
 }
