@@ -82,7 +82,12 @@ impl RemoveArgs {
                         .await?
                 }
                 // Stock Nix, or a command: nothing of ours was put there.
-                None => true,
+                None => {
+                    let file = file.display();
+                    let question = format!("take `{}` out of `{file}`?", machine.name);
+                    self.confirm(context, &question)?;
+                    true
+                }
             };
             take_out(context, &mut story, machine)?;
             reload::tell_daemon(context, &mut story).await?;
@@ -119,6 +124,11 @@ impl RemoveArgs {
         let login = match self.log_in(context, remotes, story, store).await {
             Ok(login) => login,
             Err(failure) if self.force => {
+                let question = format!(
+                    "`{}` cannot be reached; take it out of musher.toml and leave what is there?",
+                    machine.name
+                );
+                self.confirm(context, &question)?;
                 story.tell("login", unreachable(&failure, &visit.mark))?;
                 return Ok(false);
             }
@@ -131,7 +141,20 @@ impl RemoveArgs {
         };
         let found = login.find_shim(visit.key.as_ref(), &visit.mark).await;
         let found = found.map_err(login_failure)?;
-        self.confirm(context, machine, found.as_ref())?;
+        let name = &machine.name;
+        self.confirm(
+            context,
+            &match &found {
+                Some(shim) => format!(
+                    "remove `{name}` with all of musher's that is in `{}` and `{}` there?",
+                    shim.files, shim.state
+                ),
+                None => format!(
+                    "remove `{name}`, where no files of musher's are known, with its key's line \
+                     in `authorized_keys`?"
+                ),
+            },
+        )?;
         visit.clean(story, &login, found).await?;
         Ok(true)
     }
@@ -167,23 +190,12 @@ impl RemoveArgs {
         Ok(login)
     }
 
-    fn confirm(
-        &self,
-        context: &Context,
-        machine: &Machine,
-        shim: Option<&ShimScript>,
-    ) -> Result<(), Failure> {
-        let Some(shim) = shim.filter(|_| !self.yes) else {
+    /// Asks, unless nothing shall be asked.
+    fn confirm(&self, context: &Context, question: &str) -> Result<(), Failure> {
+        if self.yes || context.ui.confirm(question, "`--yes` asks nothing")? {
             return Ok(());
-        };
-        let question = format!(
-            "remove `{}` with all of musher's that is in `{}` and `{}` there?",
-            machine.name, shim.files, shim.state
-        );
-        match context.ui.confirm(&question, "`--yes` asks nothing")? {
-            true => Ok(()),
-            false => Err(Failure::user(RemoveError::Declined)),
         }
+        Err(Failure::user(RemoveError::Declined))
     }
 }
 
@@ -242,9 +254,12 @@ fn worker_host(machine: &Machine) -> Option<&SshStore> {
 fn unreachable(failure: &Failure, mark: &Mark) -> Finding {
     let why = failure.texts().join(": ");
     let text = format!("the machine was not reached, and was left as it is: {why}");
+    // What `machine add --dir` was given is known there alone.
     let help = format!(
-        "on the machine remove the line that ends with `{}` from `~/.ssh/authorized_keys`, then \
-         `~/.cache/musher` and `~/.local/state/musher/worker`",
+        "on the machine the line that ends with `{}` in `~/.ssh/authorized_keys` names a script, \
+         whose second line has the directories of the programs, `files=`, and of the worker, \
+         `state=`; remove these two, then the line. Without `--dir` they are `~/.cache/musher` \
+         and `~/.local/state/musher/worker`",
         mark.as_str()
     );
     Finding::new(text).warn(help)
@@ -270,4 +285,26 @@ fn take_out(context: &Context, story: &mut Story, machine: &Machine) -> Result<(
         story.tell("key", format!("`{}` removed", own.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever `--dir` was, who follows the advice finds what is left.
+    #[test]
+    fn what_is_left_can_be_found() {
+        let mark = Mark::new("big", "here");
+        let failure = Failure::environment("nobody answers");
+        let help = unreachable(&failure, &mark).warnings.concat();
+        assert!(help.contains(mark.as_str()), "{help}");
+        let shim =
+            ShimScript::new("/scratch/musher/cache", "/scratch/musher/state").expect("a shim");
+        let text = shim.text();
+        let line = text.lines().nth(1).expect("a second line");
+        for word in ["files=", "state="] {
+            assert!(line.contains(word), "{line}");
+            assert!(help.contains(word), "{help}");
+        }
+    }
 }
