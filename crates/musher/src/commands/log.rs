@@ -102,12 +102,10 @@ impl LogArgs {
         let mut pieces = Pieces::new(path);
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|status| coordinator.broken(status))?;
-            match context.ui.json {
-                true => match pieces.next(&chunk.bytes) {
-                    Some(piece) => context.ui.json_line(&piece)?,
-                    None => {}
-                },
-                false => context.ui.bytes(&chunk.bytes)?,
+            if !context.ui.json {
+                context.ui.bytes(&chunk.bytes)?;
+            } else if let Some(piece) = pieces.next(&chunk.bytes) {
+                context.ui.json_line(&piece)?;
             }
         }
         if let Some(rest) = pieces.end() {
