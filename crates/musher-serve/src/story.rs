@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use musher_api::coordinator as api;
 use musher_protocol::types::Text;
 use musher_protocol::worker::{Activity, ActivityKind, Field, Level, Message, ResultKind};
 use tokio::time::Instant;
@@ -180,6 +181,18 @@ impl Story {
     fn stop_running(&mut self) -> Vec<Message> {
         stop(self.running.take()).into_iter().collect()
     }
+}
+
+/// What is said of a build that ran without a sandbox on `machine`: every
+/// result says so.
+pub(crate) fn without_sandbox(
+    drv_path: &str,
+    machine: &str,
+    usage: Option<&api::Usage>,
+) -> Option<Message> {
+    let bare = usage.is_some_and(|usage| !usage.sandboxed);
+    let text = || format!("'{drv_path}' was built without a sandbox on `{machine}`\n");
+    bare.then(|| Message::Next(Text::from(text())))
 }
 
 fn stop(id: Option<u64>) -> Option<Message> {

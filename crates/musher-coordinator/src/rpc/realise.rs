@@ -292,6 +292,7 @@ fn build_end(store_dir: &StoreDir, ended: &crate::build::Ended) -> api::BuildEnd
         outputs: outputs
             .map(|(name, info)| (name.clone(), store_dir.render_path(&info.path)))
             .collect(),
+        usage: ended.measured.as_ref().map(super::build::usage),
         help: ended.help.clone().unwrap_or_default(),
     }
 }

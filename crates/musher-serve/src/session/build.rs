@@ -12,7 +12,7 @@ use super::Session;
 use crate::coordinator::{Build, BuildOrder, Coordinator, CoordinatorError, News};
 use crate::error::{ServeError, coordinator_error};
 use crate::outputs::Finished;
-use crate::story::Story;
+use crate::story::{Story, without_sandbox};
 
 /// What woke a session that follows a build.
 enum Woke {
@@ -104,6 +104,9 @@ impl Session {
                 Woke::News(Ok(News::Log(piece))) => self.client.say(story.logs(piece)),
                 Woke::News(Ok(News::Ended(ended))) => {
                     self.client.say(story.end());
+                    let drv_path = build.order().drv_path();
+                    let bare = without_sandbox(drv_path, &ended.machine, ended.usage.as_ref());
+                    self.client.say(bare);
                     return Ok(Ok(*ended));
                 }
                 Woke::News(Err(error)) => {

@@ -17,6 +17,7 @@ use super::{Session, unexpected};
 use crate::coordinator::{CoordinatorError, Realise, RealiseNews};
 use crate::error::{ServeError, coordinator_error};
 use crate::request_story::RequestStory;
+use crate::story::without_sandbox;
 
 /// What the client wants to hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +170,9 @@ impl Session {
                     story.logs(&drv_path, bytes)
                 }
                 Woke::News(Ok(RealiseNews::Ended { drv_path, end })) => {
-                    let messages = story.ends(now, &drv_path);
+                    let mut messages = story.ends(now, &drv_path);
+                    let bare = without_sandbox(&drv_path, &end.machine, end.usage.as_ref());
+                    messages.extend(bare);
                     builds.insert(drv_path, end);
                     messages
                 }

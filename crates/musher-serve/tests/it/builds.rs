@@ -89,6 +89,46 @@ async fn a_build_is_told_live_and_kept() {
 }
 
 #[tokio::test]
+async fn a_build_without_a_sandbox_is_said_to_be_one() {
+    let Some(host) = Host::new() else { return };
+    let mut coordinator = host.coordinator();
+    for (sandboxed, expected) in [
+        (
+            false,
+            expect![[r#"
+                start 1 kind 105 building '/nix/store/yv8s6flv7qfrshh6jz73kvflbkb4dvpk-hello.drv' on 'big'
+                stop 1
+                next '/nix/store/yv8s6flv7qfrshh6jz73kvflbkb4dvpk-hello.drv' was built without a sandbox on `big`
+            "#]],
+        ),
+        (
+            true,
+            expect![[r#"
+                start 1 kind 105 building '/nix/store/yv8s6flv7qfrshh6jz73kvflbkb4dvpk-hello.drv' on 'big'
+                stop 1
+            "#]],
+        ),
+    ] {
+        let mut client = host.session(None).await;
+        let request = client.connection.request(build("hello"));
+        request.expect("a request");
+        let call = coordinator.build_while(&mut client).await;
+        call.starts("big", 1).await;
+        let mut ended = built("big", &info("hello", &nar(b"hello")));
+        ended.usage = Some(api::Usage {
+            sandboxed,
+            ..api::Usage::default()
+        });
+        call.say(Event::Ended(ended)).await;
+        let result = result(client.answer().await);
+        assert_eq!(result.status, BuildStatus::Built);
+        check_heard(&client, &expected);
+        client.leave().expect("a good end");
+        call.released().await;
+    }
+}
+
+#[tokio::test]
 async fn a_failed_build_is_an_outcome() {
     let Some(host) = Host::new() else { return };
     let mut coordinator = host.coordinator();

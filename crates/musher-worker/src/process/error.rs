@@ -86,7 +86,12 @@ pub enum WorkerError {
     #[error("cannot start a worker")]
     Start(#[source] io::Error),
     /// A worker process was started, and ended.
-    #[error("the worker that was started ended at once: {}", .said.as_deref().unwrap_or("it said nothing"))]
+    // All in one line: whoever connected sees the last one only.
+    #[error(
+        "the worker that was started ended at once, see its log, `{}`: {}",
+        .log.display(),
+        .said.as_deref().unwrap_or("it said nothing")
+    )]
     Ended {
         /// The last words of its log.
         said: Option<String>,
@@ -117,9 +122,7 @@ impl WorkerError {
                 "make it yours alone: `chmod 700 {}`",
                 dir.display()
             )),
-            Self::Ended { log, .. } | Self::NotReady { log, .. } => {
-                Some(format!("see its log, `{}`", log.display()))
-            }
+            Self::NotReady { log, .. } => Some(format!("see its log, `{}`", log.display())),
             Self::Store { source, .. } => source.help(),
             Self::NoPlace { store, .. } => {
                 let top = store.parent().unwrap_or(store).display();
@@ -136,7 +139,8 @@ impl WorkerError {
                 "write `TARGET`, `TARGET=SOURCE`, or either followed by `?`, with absolute paths"
                     .to_owned(),
             ),
-            Self::File { .. }
+            Self::Ended { .. }
+            | Self::File { .. }
             | Self::Build(_)
             | Self::Announce(_)
             | Self::Signals(_)

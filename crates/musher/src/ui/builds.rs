@@ -184,12 +184,15 @@ impl Builds {
                 let took = Duration::from_millis(end.duration_ms);
                 let machine = end.machine.clone();
                 let time = quantity::duration(took);
-                let line = match (end_of(end.status), end.machine.as_str()) {
+                let mut line = match (end_of(end.status), end.machine.as_str()) {
                     (End::Built, machine) => format!("built {name} on {machine} in {time}"),
                     (End::Found, machine) => format!("found {name} on {machine}"),
                     (End::Failed, "") => format!("failed {name}"),
                     (End::Failed, machine) => format!("failed {name} on {machine} after {time}"),
                 };
+                if end.usage.as_ref().is_some_and(|usage| !usage.sandboxed) {
+                    line += ", without a sandbox";
+                }
                 build.culprit = Some(end.culprit.clone()).filter(|culprit| !culprit.is_empty());
                 build.state = match end_of(end.status) {
                     End::Built => State::Built { machine },

@@ -145,6 +145,98 @@ fn a_graph_is_built_without_nix() {
     assert_eq!(log, format!("exit 0\n{piece}\n"));
 }
 
+/// Makes the directory `$1` the root of everything, with this machine's own
+/// directories in it but `/nix`, and runs the rest.
+const OWN_NIX: &str = r#"
+    set -e
+    root=$1 && shift
+    for entry in /*; do
+        name=${entry#/}
+        [ "$name" != nix ] || continue
+        if [ -L "$entry" ]; then
+            cp -P "$entry" "$root/"
+        elif [ -d "$entry" ]; then
+            mkdir -p "$root/$name" && mount --rbind "$entry" "$root/$name"
+        fi
+    done
+    exec chroot "$root" "$@"
+"#;
+
+/// Whether a namespace with a `/nix` of its own can be made.
+#[expect(clippy::print_stderr, reason = "what was skipped must be said")]
+fn has_mounts() -> bool {
+    let unshared = Command::new("unshare").args(["-m", "true"]).output();
+    let has = unshared.is_ok_and(|output| output.status.success());
+    if !has {
+        eprintln!("skipped: this user cannot mount a `/nix` of its own");
+    }
+    has
+}
+
+/// A home whose machine is a worker without a sandbox that has a `/nix` of its
+/// own.
+fn bare_home() -> Home {
+    let home = Home::new();
+    let dir = home.path();
+    fs::create_dir_all(dir.join("root/nix")).expect("made");
+    fs::write(dir.join("own-nix"), OWN_NIX).expect("written");
+    let worker = format!(
+        "connect = {{ exec = [\"unshare\", \"-m\", \"sh\", \"{0}/own-nix\", \"{0}/root\", \"{1}\", \
+         \"worker\", \"--stdio\", \"--no-sandbox\", \"--linger\", \"1\", \"--state\", \
+         \"{0}/worker\", \"--run\", \"{0}/worker\"] }}",
+        dir.display(),
+        env!("CARGO_BIN_EXE_musher"),
+    );
+    let config = home.path().join("musher.toml");
+    let text = fs::read_to_string(&config).expect("read");
+    fs::write(&config, text.replace("connect = \"local\"", &worker)).expect("written");
+    home
+}
+
+#[test]
+fn a_worker_without_a_sandbox_builds_and_says_so() {
+    if !has_mounts() || !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    let home = bare_home();
+    let hello = simple("hello", "echo hello > $out");
+    home.document("graph.json", &[&hello, &reader("world", &hello)]);
+    let told = home.run("build graph.json");
+    assert!(told.starts_with("exit 0\nDIR/home/nix/store/"), "{told}");
+    let line = told
+        .lines()
+        .find(|line| line.starts_with("built hello on here in "));
+    let line = line.unwrap_or_else(|| panic!("no `hello` in {told}"));
+    assert!(line.ends_with(", without a sandbox"), "{line}");
+    let text = fs::read_to_string(home.path().join("result")).expect("a result");
+    assert_eq!(text, "hello, world\n");
+
+    home.document("more.json", &[&simple("more", "echo more > $out")]);
+    let told = home.run("build more.json --json");
+    assert!(told.contains("\"sandboxed\":false"), "{told}");
+    let tested = home.run("machine test here");
+    assert!(tested.starts_with("exit 0\n"), "{tested}");
+}
+
+#[test]
+fn a_worker_without_a_sandbox_does_not_start_in_the_store_of_a_nix() {
+    if !has_mounts() {
+        return;
+    }
+    let home = bare_home();
+    let database = home.path().join("root/nix/var/nix/db");
+    fs::create_dir_all(&database).expect("made");
+    fs::write(database.join("db.sqlite"), "").expect("written");
+    let tested = home.run("machine test here");
+    assert!(tested.starts_with("exit 1\n"), "{tested}");
+    for words in [
+        "builds without a sandbox need the store at `/nix/store`, which belongs to an installed Nix",
+        "as a machine with `kind = \"nix\"`",
+    ] {
+        assert!(tested.contains(words), "no `{words}` in {tested}");
+    }
+}
+
 /// A derivation with an address by its content, which mentions the output of
 /// `input`.
 fn by_content(name: &str, input: Option<&Derivation>) -> Derivation {

@@ -53,6 +53,9 @@ pub(super) enum EventRecord<'a> {
         help: Option<&'a str>,
         machine: Option<&'a str>,
         duration_ms: u64,
+        /// Whether it ran in a sandbox; none where that is not known, or
+        /// nothing ran.
+        sandboxed: Option<bool>,
         /// The derivation whose failure is the reason.
         culprit: Option<&'a str>,
         outputs: &'a BTreeMap<String, String>,
@@ -151,6 +154,7 @@ impl<'a> EventRecord<'a> {
                 help: some(&end.help),
                 machine: some(&end.machine),
                 duration_ms: end.duration_ms,
+                sandboxed: end.usage.as_ref().map(|usage| usage.sandboxed),
                 culprit: some(&end.culprit),
                 outputs: &end.outputs,
             },

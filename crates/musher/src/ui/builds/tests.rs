@@ -18,7 +18,8 @@ fn drv(name: &str) -> String {
 ///
 /// - `plan NAME…`, `NAME waits REASON`, `NAME starts MACHINE`,
 ///   `NAME says TEXT` (`\n` ends a line), `NAME phase PHASE`
-/// - `NAME built MACHINE MS`, `NAME fails MACHINE MS ERROR`,
+/// - `NAME built MACHINE MS`, `NAME bare MACHINE MS` (without a sandbox),
+///   `NAME fails MACHINE MS ERROR`,
 ///   `NAME given-up CULPRIT`, `import BYTES`, `imported BYTES`
 /// - `show ROWS COLUMNS`
 #[track_caller]
@@ -95,6 +96,12 @@ fn event(words: &[&str], line: &str) -> Event {
         [_, "built", machine, millis] => News::Ended(api::BuildEnd {
             machine: machine.to_owned(),
             duration_ms: number(millis),
+            ..api::BuildEnd::default()
+        }),
+        [_, "bare", machine, millis] => News::Ended(api::BuildEnd {
+            machine: machine.to_owned(),
+            duration_ms: number(millis),
+            usage: Some(api::Usage::default()),
             ..api::BuildEnd::default()
         }),
         [_, "fails", machine, millis, ..] => News::Ended(api::BuildEnd {
@@ -204,6 +211,22 @@ fn outputs_come_home() {
     );
     assert_eq!(builds.imported().nar_bytes, 2048);
     assert_eq!(builds.by_machine()["b1"], ["app"]);
+}
+
+#[test]
+fn what_was_built_without_a_sandbox_is_said() {
+    check(
+        "
+        0 plan app
+        0 app starts b1
+        1 app bare b1 1000
+        ",
+        &expect![[r#"
+            0 1 derivation to build, 1 valid
+            0 building app on b1
+            1 built app on b1 in 1.00 s, without a sandbox
+        "#]],
+    );
 }
 
 #[test]
