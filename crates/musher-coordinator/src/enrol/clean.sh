@@ -83,6 +83,12 @@ esac
 end_workers
 if [ -n "$state" ]; then
     clear_and_say "$state"
+    # The store of a worker without a sandbox, which says that it is one's.
+    if [ -n "$nix" ] && [ -e "$nix/var/nix/musher/store-id" ]; then
+        clear_and_say "$nix/store"
+        clear_and_say "$nix/var/nix"
+        rmdir "$nix/var" "$nix" 2> /dev/null
+    fi
     # Ours too, unless somebody keeps something else there.
     case ${state%/*} in
         */musher) rmdir "${state%/*}" 2> /dev/null ;;

@@ -1,6 +1,8 @@
 //! Removing what Musher put on a machine, and nothing else. Knows the script for
 //! it, not how it gets there. Pure.
 
+use nix_derivation::StoreDir;
+
 use super::binary::ContentHash;
 use super::script::Script;
 use super::shim::ShimScript;
@@ -45,14 +47,26 @@ pub struct Cleaned {
 impl Cleaning {
     /// The script that removes it where `shim` is.
     pub(crate) fn script(&self, shim: &ShimScript) -> Script {
+        let store_dir = StoreDir::default();
+        let nix = store_dir.as_str().rsplit_once('/');
+        let nix = nix.map_or("", |(nix, _)| nix);
+        self.script_with(shim, if shim.sandboxed { "" } else { nix })
+    }
+
+    /// The same where a worker without a sandbox has its store below `nix`.
+    fn script_with(&self, shim: &ShimScript, nix: &str) -> Script {
         // Each is set, whatever the environment there has by these names.
         let script = Script::new(include_str!("clean.sh"))
             .set("files", &shim.files)
             .set("state", "")
+            .set("nix", "")
             .set("back", "");
         match self {
             // Nobody else's worker runs from there.
-            Self::All => script.set("whose", "*").set("state", &shim.state),
+            Self::All => script
+                .set("whose", "*")
+                .set("state", &shim.state)
+                .set("nix", nix),
             Self::Files => script.set("whose", "*"),
             Self::Back(remnant) => remnant.script(script, shim),
         }
@@ -131,7 +145,11 @@ mod tests {
     }
 
     fn clean(shim: &ShimScript, what: &Cleaning) -> Cleaned {
-        let said = ran(&what.script(shim)).text();
+        cleaned(&what.script(shim))
+    }
+
+    fn cleaned(script: &Script) -> Cleaned {
+        let said = ran(script).text();
         assert_eq!(said.lines().last(), Some("done"));
         Cleaned::of(&said.lines().map(str::to_owned).collect::<Vec<_>>())
     }
@@ -258,5 +276,21 @@ mod tests {
         clean(&shim, &Cleaning::All);
         assert_eq!(clean(&shim, &Cleaning::All), Cleaned::default());
         assert_eq!(files(dir.path()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_store_of_a_worker_without_a_sandbox_goes_if_it_is_its_own() {
+        let theirs = ["nix/store/x", "nix/var/nix/db/db.sqlite"];
+        let (dir, shim) = machine(&[&theirs[..], &["musher/state/x"]].concat());
+        let nix = dir.path().join("nix").display().to_string();
+        let found = cleaned(&Cleaning::All.script_with(&shim, &nix));
+        assert_eq!(found.removed, [shim.state.as_str()]);
+        assert!(dir.path().join(theirs[0]).exists());
+
+        let ours = "nix/var/nix/musher/store-id";
+        let (dir, shim) = machine(&[&theirs[..], &["musher/state/x", ours]].concat());
+        let nix = dir.path().join("nix").display().to_string();
+        cleaned(&Cleaning::All.script_with(&shim, &nix));
+        assert!(!dir.path().join("nix").exists());
     }
 }
