@@ -57,6 +57,9 @@ pub(crate) struct BuildSpec {
     /// Whether someone waits for the NAR of its output, so that it is asked for
     /// together with the build.
     pub(crate) nar_ahead: bool,
+    /// Whether the build directory of a failed attempt is kept, where a worker
+    /// of ours makes it.
+    pub(crate) keep_failed: bool,
 }
 
 impl BuildSpec {
@@ -77,6 +80,7 @@ impl BuildSpec {
             limits: self.limits,
             held: HeldInputs::default(),
             nar_ahead: self.nar_ahead,
+            keep_failed: self.keep_failed,
         }
     }
 
@@ -247,6 +251,8 @@ pub(crate) struct Ended {
     pub(crate) lost: BTreeSet<StorePath>,
     /// What can be done about a failure, where that is known.
     pub(crate) help: Option<String>,
+    /// Where on the machine its build directory was kept.
+    pub(crate) kept_dir: Option<String>,
 }
 
 impl Ended {
@@ -261,6 +267,7 @@ impl Ended {
             held: None,
             lost: BTreeSet::new(),
             help: None,
+            kept_dir: None,
         }
     }
 }

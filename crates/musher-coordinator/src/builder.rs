@@ -58,6 +58,8 @@ pub(crate) struct Outcome {
     pub(crate) held: Option<HeldOutputs>,
     /// What it used, where the machine measures that.
     pub(crate) measured: Option<Measured>,
+    /// Where its build directory was kept.
+    pub(crate) kept_dir: Option<String>,
 }
 
 impl Outcome {
@@ -68,6 +70,7 @@ impl Outcome {
             outputs: BTreeMap::new(),
             held: None,
             measured: None,
+            kept_dir: None,
         }
     }
 }

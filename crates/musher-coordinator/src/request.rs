@@ -39,6 +39,8 @@ pub(crate) struct Wish {
     pub(crate) limits: Limits,
     /// Whether the home store may fetch what it lacks from its substituters.
     pub(crate) substitute: Substitute,
+    /// Whether the build directories of failed attempts are kept.
+    pub(crate) keep_failed: bool,
 }
 
 /// A request under way. Dropping it ends the interest in its builds.

@@ -116,6 +116,7 @@ pub(crate) fn spec(name: &str, inputs: &[&str]) -> BuildSpec {
         limits: Limits::default(),
         held: HeldInputs::default(),
         nar_ahead: true,
+        keep_failed: false,
     }
 }
 

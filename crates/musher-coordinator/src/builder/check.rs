@@ -269,6 +269,7 @@ mod tests {
             outputs,
             held: None,
             measured: None,
+            kept_dir: None,
         };
         let closure = Closure(vec![info("lib", &[]), info("src", &["lib"])]);
         let checked = check(spec, &closure, &StoreDir::default(), &mut outcome);

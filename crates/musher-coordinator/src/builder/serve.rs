@@ -373,6 +373,7 @@ impl Built {
             outputs,
             held: Some(held),
             measured: None,
+            kept_dir: None,
         })
     }
 }

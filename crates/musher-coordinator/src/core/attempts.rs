@@ -110,6 +110,7 @@ impl Core {
                     outputs,
                     held,
                     measured,
+                    kept_dir,
                 } = *outcome;
                 info!(
                     drv = self.builds.get(&build).map(|record| record.spec.drv_path.name()),
@@ -129,6 +130,7 @@ impl Core {
                     held,
                     lost: BTreeSet::new(),
                     help: None,
+                    kept_dir,
                 };
                 self.end(build, ended);
                 self.tell(Event::AttemptEnded {

@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 use crate::build::{BuildSpec, Closure, Ended, Limits, Progress, Stage};
 
 /// Two requests with the same key are for the same build. The derivation
-/// itself is part of it, since a path alone is a client's word; and so are the
-/// limits, lest one client's build fail at another's.
+/// itself is part of it, since a path alone is a client's word; so are the
+/// limits, lest one client's build fail at another's; and so is what is kept of
+/// a failure, which nobody could have of a build that began without.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BuildKey {
     drv_path: StorePath,
@@ -21,6 +22,7 @@ pub(super) struct BuildKey {
     repair: bool,
     derivation: [u8; 32],
     limits: Limits,
+    keep_failed: bool,
 }
 
 impl BuildKey {
@@ -35,6 +37,7 @@ impl BuildKey {
             repair: spec.mode == BuildMode::Repair,
             derivation: hasher.finalize().into(),
             limits: spec.limits,
+            keep_failed: spec.keep_failed,
         }
     }
 }

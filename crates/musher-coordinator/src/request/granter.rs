@@ -229,6 +229,7 @@ impl Granter {
             limits: self.wish.limits,
             held,
             nar_ahead: false,
+            keep_failed: self.wish.keep_failed,
         };
         let ask = |reply| Command::Build {
             spec: Box::new(spec),

@@ -29,6 +29,7 @@ fn wish(team: &Team, roots: &[&str], keep_going: bool) -> Request {
         keep_going,
         limits: Limits::default(),
         substitute: Substitute::No,
+        keep_failed: false,
     };
     Request::start(team.core.clone(), Arc::new(home), wish)
 }

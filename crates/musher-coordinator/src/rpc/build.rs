@@ -64,6 +64,7 @@ fn parse(service: &Service, request: &api::BuildRequest) -> Result<BuildSpec, St
         limits: service.limits.and(asked),
         held: HeldInputs::default(),
         nar_ahead: true,
+        keep_failed: false,
     })
 }
 

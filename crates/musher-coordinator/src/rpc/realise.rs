@@ -91,6 +91,7 @@ fn parse(
             true => Substitute::No,
             false => Substitute::Allowed,
         },
+        keep_failed: request.keep_failed,
     };
     Ok((wish, order))
 }
@@ -294,6 +295,7 @@ fn build_end(store_dir: &StoreDir, ended: &crate::build::Ended) -> api::BuildEnd
             .collect(),
         usage: ended.measured.as_ref().map(super::build::usage),
         help: ended.help.clone().unwrap_or_default(),
+        kept_dir: ended.kept_dir.clone().unwrap_or_default(),
     }
 }
 

@@ -115,6 +115,7 @@ impl Try {
             held: Some(HeldOutputs::ahead(&out, ahead)),
             outputs: BTreeMap::from([("out".to_owned(), out)]),
             measured: None,
+            kept_dir: None,
         };
         self.ends(Ok(outcome)).await;
     }

@@ -79,8 +79,11 @@ impl Finish<'_> {
                 };
                 (result, None)
             }
-            Err(mut failed) => {
-                kept = self.keep(&site, &mut failed.text);
+            Err(failed) => {
+                // What is tried elsewhere fails there, or not at all.
+                if failed.fault.is_none() {
+                    kept = self.keep(&site);
+                }
                 (BuildResult::new(failed.status, failed.text), failed.fault)
             }
         };
@@ -179,19 +182,15 @@ impl Finish<'_> {
         }
     }
 
-    /// Keeps the build directory where that is asked for, and says so as Nix
-    /// does. Not of a builtin: it may hold what the machine lent it.
-    fn keep(&self, site: &Site, text: &mut String) -> Option<PathBuf> {
+    /// Keeps the build directory where that is asked for. Not of a builtin: it
+    /// may hold what the machine lent it.
+    fn keep(&self, site: &Site) -> Option<PathBuf> {
         if !self.order.keep_failed || self.facts.builtin {
             return None;
         }
         let name = self.order.drv_path.name();
         match self.shared.rooms.keep(site.room(), name) {
-            Ok(kept) => {
-                let note = format!("\nnote: keeping build directory '{}'", kept.display());
-                text.push_str(&note);
-                Some(kept)
-            }
+            Ok(kept) => Some(kept),
             Err(error) => {
                 tracing::warn!(%error, "a build directory was not kept");
                 None

@@ -2,6 +2,7 @@
 //! executor is one; tests have another that does what they say.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -55,6 +56,8 @@ pub struct Ended {
     pub fault: api::Fault,
     /// What there is to say of a fault, for people.
     pub fault_text: String,
+    /// Where its build directory was kept.
+    pub kept: Option<PathBuf>,
 }
 
 /// Whoever builds.
@@ -91,6 +94,7 @@ impl Ended {
             usage: None,
             fault,
             fault_text: text,
+            kept: None,
         }
     }
 }

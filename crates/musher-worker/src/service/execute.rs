@@ -143,6 +143,7 @@ fn ended(report: Report) -> Ended {
         usage,
         fault,
         fault_text,
+        kept: report.kept,
     }
 }
 

@@ -168,5 +168,8 @@ fn ended_message(dir: &StoreDir, ended: &Ended, nar: Bytes) -> api::Ended {
         fault: ended.fault.into(),
         fault_text: ended.fault_text.clone(),
         nar,
+        kept_dir: (ended.kept.as_ref())
+            .map(|dir| dir.display().to_string())
+            .unwrap_or_default(),
     }
 }

@@ -17,7 +17,6 @@ fn a_build_that_fails() {
         let reason = "Reason: builder failed with exit code 3.";
         assert!(came.error.contains(reason), "{}", came.error);
         let kept = came.kept.expect("a directory");
-        assert!(came.error.contains(&kept.display().to_string()));
         assert_eq!(
             fs::read_to_string(kept.join("file")).expect("a file"),
             "text\n"
@@ -103,7 +102,10 @@ fn a_full_disk_is_the_machines_fault() {
         scene.add(&simple("full", "echo > file; sleep 1000"));
         // More than any disk has.
         scene.order.disk_reserve = Some(u64::MAX / 2);
+        // It is tried elsewhere, and would only take more of the disk.
+        scene.order.keep_failed = true;
         let came = scene.build();
+        assert_eq!(came.kept, None);
         assert_eq!(came.status, "TransientFailure", "{who:?}: {came:?}");
         assert_eq!(came.fault.as_deref(), Some("DiskFull"));
     }

@@ -49,6 +49,9 @@ pub(crate) struct BuildArgs {
     /// Go on with what can be built once something failed
     #[arg(long, short)]
     keep_going: bool,
+    /// Keep the build directories of failed builds on their machines
+    #[arg(long, short = 'K')]
+    keep_failed: bool,
     /// Build what the home store could fetch from its substituters
     #[arg(long)]
     no_substitutes: bool,
@@ -207,6 +210,7 @@ impl BuildArgs {
                 max_log_bytes: 0,
             }),
             no_substitutes: self.no_substitutes,
+            keep_failed: self.keep_failed,
         }
     }
 }

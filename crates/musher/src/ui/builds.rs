@@ -73,6 +73,7 @@ enum State {
         took: Duration,
         error: String,
         help: String,
+        kept_dir: String,
     },
 }
 
@@ -94,6 +95,8 @@ pub(crate) struct FailedBuild<'a> {
     pub(crate) error: &'a str,
     /// What can be done about it; mostly empty.
     pub(crate) help: &'a str,
+    /// Where on the machine its build directory was kept; empty if it was not.
+    pub(crate) kept_dir: &'a str,
     /// Where; empty if nowhere.
     pub(crate) machine: &'a str,
     pub(crate) took: Duration,
@@ -202,6 +205,7 @@ impl Builds {
                         took,
                         error: super::plain(&String::from_utf8_lossy(&end.error)),
                         help: super::plain(&end.help),
+                        kept_dir: super::plain_line(&end.kept_dir),
                     },
                 };
                 vec![Line::Step(line)]
@@ -218,10 +222,12 @@ impl Builds {
                 took,
                 error,
                 help,
+                kept_dir,
             } => Some(FailedBuild {
                 drv_path,
                 error,
                 help,
+                kept_dir,
                 machine,
                 took: *took,
                 log: build.log.last_lines(),

@@ -25,6 +25,13 @@ pub(super) fn story(failed: &FailedBuild<'_>, log_told: bool, colour: bool) -> S
     if !lines.is_empty() && !log_told {
         story += &label("log:", Tone::Note, &lines.join("\n"));
     }
+    if !failed.kept_dir.is_empty() {
+        let FailedBuild {
+            machine, kept_dir, ..
+        } = failed;
+        let note = format!("its build directory is kept on `{machine}`: `{kept_dir}`");
+        story += &label("note:", Tone::Note, &note);
+    }
     if !failed.help.is_empty() {
         story += &label("help:", Tone::Advice, failed.help);
     }
@@ -60,6 +67,7 @@ mod tests {
             drv_path: "/store/aaaa-app.drv",
             error: "builder failed with exit code 2",
             help: "",
+            kept_dir: "",
             machine,
             took: Duration::from_millis(1234),
             log,
@@ -79,6 +87,21 @@ mod tests {
             help:  `musher log /store/aaaa-app.drv` shows all of its log
         "#]]
         .assert_eq(&story(&failed(log, 7, "b1"), false, false));
+    }
+
+    #[test]
+    fn where_the_build_directory_is_kept_is_told() {
+        let failed = FailedBuild {
+            kept_dir: "/var/kept/app.drv-0",
+            ..failed(Vec::new(), 0, "b1")
+        };
+        expect![[r#"
+            error: cannot build `aaaa-app.drv`
+            cause: builder failed with exit code 2
+                   on `b1`, after 1.23 s
+            note:  its build directory is kept on `b1`: `/var/kept/app.drv-0`
+        "#]]
+        .assert_eq(&story(&failed, false, false));
     }
 
     #[test]

@@ -196,6 +196,6 @@ fn order(order: &Order, builder: &MusherBuilder, session: &Session) -> api::Orde
         }),
         cores: 0,
         sandbox_paths: builder.settings.sandbox_paths.clone(),
-        keep_failed: false,
+        keep_failed: spec.keep_failed,
     }
 }

@@ -34,6 +34,7 @@ pub(super) fn outcome(
     if !result.status.is_success() {
         return Ok(Outcome {
             measured,
+            kept_dir: Some(ended.kept_dir).filter(|dir| !dir.is_empty()),
             ..Outcome::failed(result)
         });
     }
@@ -50,6 +51,7 @@ pub(super) fn outcome(
         outputs,
         held: Some(held),
         measured,
+        kept_dir: None,
     })
 }
 

@@ -125,6 +125,7 @@ pub(super) async fn finish(
             outputs,
             held: Some(held),
             measured: None,
+            kept_dir: None,
         });
     }
     let declared = &order.spec.derivation.outputs;
@@ -153,5 +154,6 @@ pub(super) async fn finish(
         outputs,
         held: Some(held),
         measured: None,
+        kept_dir: None,
     })
 }

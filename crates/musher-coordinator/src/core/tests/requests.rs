@@ -43,7 +43,7 @@ async fn a_finished_build_answers_as_long_as_someone_follows_it() {
 
 #[tokio::test(start_paused = true)]
 async fn another_derivation_or_mode_is_another_build() {
-    let mut team = Team::new(&[("b1", 3)]).await;
+    let mut team = Team::new(&[("b1", 4)]).await;
     let _plain = team.request(spec("app", &[])).await;
     let mut other = spec("app", &[]);
     other.derivation.builder = "/bin/false".to_owned();
@@ -51,7 +51,10 @@ async fn another_derivation_or_mode_is_another_build() {
     let mut check = spec("app", &[]);
     check.mode = BuildMode::Check;
     let _check = team.request(check).await;
-    for _ in 0..3 {
+    let mut kept = spec("app", &[]);
+    kept.keep_failed = true;
+    let _kept = team.request(kept).await;
+    for _ in 0..4 {
         assert_eq!(team.next_try().await.build, "app");
     }
 }

@@ -95,6 +95,7 @@ impl Running {
             usage: Some(coordinator::Usage::default()),
             fault: api::Fault::None,
             fault_text: String::new(),
+            kept: None,
         };
         self.ends(ended).await;
     }

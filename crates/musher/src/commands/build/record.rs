@@ -51,6 +51,8 @@ pub(super) enum EventRecord<'a> {
         error: Option<String>,
         /// What can be done about it.
         help: Option<&'a str>,
+        /// Where on the machine its build directory was kept.
+        kept_dir: Option<&'a str>,
         machine: Option<&'a str>,
         duration_ms: u64,
         /// Whether it ran in a sandbox; none where that is not known, or
@@ -152,6 +154,7 @@ impl<'a> EventRecord<'a> {
                 status: status(end.status),
                 error: some(&String::from_utf8_lossy(&end.error)).map(str::to_owned),
                 help: some(&end.help),
+                kept_dir: some(&end.kept_dir),
                 machine: some(&end.machine),
                 duration_ms: end.duration_ms,
                 sandboxed: end.usage.as_ref().map(|usage| usage.sandboxed),

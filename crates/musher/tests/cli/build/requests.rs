@@ -125,6 +125,28 @@ fn outputs_are_told_without_the_link_that_could_not_be_made() {
 }
 
 #[test]
+fn the_build_directory_of_a_failed_build_is_kept_where_it_is_told() {
+    if !has_sandbox() || !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    let home = Home::new();
+    let bad = simple("bad", "echo half > file; exit 3");
+    home.document("bad.json", &[&bad]);
+    let told = home.run("build bad.json");
+    assert!(!told.contains("is kept"), "{told}");
+    let told = home.run("build bad.json -K");
+    assert!(told.starts_with("exit 1\n"), "{told}");
+    let line = "note:  its build directory is kept on `here`: `DIR/";
+    let (_, rest) = told.split_once(line).expect("a note");
+    let (kept, _) = rest.split_once('`').expect("its end");
+    let file = home.path().join(kept).join("file");
+    assert_eq!(fs::read_to_string(file).expect("kept"), "half\n");
+    let told = home.run("build bad.json --keep-failed --json");
+    let field = "\"kept-dir\":\"DIR/";
+    assert!(told.contains(field), "no `{field}` in {told}");
+}
+
+#[test]
 fn what_no_machine_could_build_is_told_with_advice() {
     let home = Home::new();
     let mut foreign = DerivationBuilder::new("foreign", "riscv64-linux", "/bin/sh");

@@ -156,6 +156,7 @@ impl Running {
             usage: Some(usage),
             fault: api::Fault::None,
             fault_text: String::new(),
+            kept: None,
         };
         self.step(Step::End(Box::new(ended))).await;
     }
