@@ -17,6 +17,7 @@ mod generated {
         pub mod v1 {
             #![expect(
                 missing_docs,
+                clippy::large_enum_variant,
                 unused_qualifications,
                 reason = "generated; the words are in the .proto file"
             )]

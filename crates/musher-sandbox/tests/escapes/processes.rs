@@ -175,9 +175,9 @@ fn a_build_dies_with_each_process_that_stands_around_it() {
 
 fn only_child(pid: u32) -> rustix::process::Pid {
     // Any of its threads may have started the child.
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
     let lists = tasks.map(|task| {
-        std::fs::read_to_string(task.expect("a task").path().join("children")).expect("a list")
+        fs::read_to_string(task.expect("a task").path().join("children")).expect("a list")
     });
     let text: String = lists.collect();
     rustix::process::Pid::from_raw(text.trim().parse().expect("one child")).expect("not 0")

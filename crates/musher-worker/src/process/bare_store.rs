@@ -90,7 +90,7 @@ mod tests {
 
     fn store_in(dir: &Path) -> BareStore {
         let options = LocalOptions {
-            store_dir: StoreDir::new(&dir.join("store").display().to_string()).expect("a path"),
+            store_dir: StoreDir::new(dir.join("store").display().to_string()).expect("a path"),
             ..LocalOptions::default()
         };
         let state = state_of(&options.store_dir);
