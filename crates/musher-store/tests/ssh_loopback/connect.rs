@@ -187,9 +187,8 @@ async fn a_way_there_that_hangs() {
     let fault = fault(&target(22), &options).await;
     assert!(matches!(fault, ConnectFault::TimedOut { .. }), "{fault}");
     let control = dir.path().join("control");
-    host::until("ssh is gone", || host::masters(&control).is_empty()).await;
-    let proxies = || host::processes("31415926");
-    host::until("its proxy is gone", || proxies().is_empty()).await;
+    host::gone("ssh", || host::masters(&control)).await;
+    host::gone("its proxy", || host::processes("31415926")).await;
 }
 
 #[tokio::test]

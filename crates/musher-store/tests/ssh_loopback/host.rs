@@ -5,11 +5,16 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use musher_store::ssh::{ControlDir, Link, SshError, SshOptions, SshTarget};
 use musher_store::url::{Authority, HostKey};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
 
 /// The longest that anything here may take.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);
@@ -218,12 +223,53 @@ pub(crate) fn words(command: &[&str]) -> Vec<String> {
     command.iter().copied().map(str::to_owned).collect()
 }
 
-/// Waits until `condition` holds, for at most [`BOUND`].
-pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < BOUND, "still not so: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+/// Waits until every process that `find` finds has ended, for at most [`BOUND`].
+pub(crate) async fn gone(what: &str, find: impl Fn() -> Vec<(i32, String)>) {
+    let all = async {
+        while let Some((process, _)) = find().pop() {
+            ended(process).await;
+        }
+    };
+    let all = tokio::time::timeout(BOUND, all).await;
+    assert!(all.is_ok(), "still there: {what}");
+}
+
+/// Waits for the end of a process that need not be a child of ours, for at most
+/// [`BOUND`].
+pub(crate) async fn ended(process: i32) {
+    let process = Pid::from_raw(process).expect("a process id");
+    // Without one it has ended, and somebody has asked how.
+    let Ok(process) = pidfd_open(process, PidfdFlags::empty()) else {
+        return;
+    };
+    let ended = tokio::task::spawn_blocking(move || {
+        let bound = Timespec::try_from(BOUND).expect("a short time");
+        poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&bound))
+    });
+    assert_eq!(ended.await.expect("a task"), Ok(1), "it still runs");
+}
+
+/// A named pipe by which another process tells that it is so far.
+pub(crate) struct Sign(PathBuf, pipe::Receiver);
+
+impl Sign {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        mkfifoat(CWD, &path, Mode::RWXU).expect("a named pipe");
+        // For writing too: without a writer it would be at its end.
+        let open = pipe::OpenOptions::new()
+            .read_write(true)
+            .open_receiver(&path);
+        Self(path, open.expect("opened"))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Waits until something was written to it, for at most [`BOUND`].
+    pub(crate) async fn given(&mut self) {
+        let byte = tokio::time::timeout(BOUND, self.1.read_u8()).await;
+        byte.expect("in time").expect("a byte");
     }
 }
 
@@ -251,7 +297,7 @@ pub(crate) fn masters(control: &Path) -> Vec<(i32, String)> {
 }
 
 pub(crate) fn kill(pid: i32, signal: rustix::process::Signal) {
-    let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
+    let pid = Pid::from_raw(pid).expect("a process id");
     rustix::process::kill_process(pid, signal).expect("a process of ours");
 }
 

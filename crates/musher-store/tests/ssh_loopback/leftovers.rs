@@ -10,14 +10,14 @@ use musher_store::url::StoreUrl;
 use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 
-use crate::host::{Host, kill, masters, until, words};
+use crate::host::{Host, Sign, gone, kill, masters, words};
 
 /// Tells a run of this very program that it is the process to be killed: the
 /// directory of control sockets and the store URL.
 const CONTROL: &str = "MUSHER_TEST_CONTROL";
 const URL: &str = "MUSHER_TEST_URL";
-/// The file by which it tells that it is connected.
-const READY: &str = "ready";
+/// The named pipe by which it tells that it is connected.
+const READY: &str = "MUSHER_TEST_READY";
 
 /// Not a test of its own: opens a connection in the process that is killed by
 /// the tests below, and waits.
@@ -34,7 +34,8 @@ async fn in_a_process_of_its_own() {
     let command = words(&["sh", "-c", "echo ready; cat"]);
     let mut channel = link.channel(&command).await.expect("a channel");
     assert_eq!(channel.reader.read_u8().await.expect("a byte"), b'r');
-    std::fs::write(Path::new(&control).join(READY), "").expect("a file");
+    let ready = std::env::var(READY).expect("a named pipe");
+    std::fs::write(ready, "x").expect("told");
     // Until the tests' process ends, should it not kill this one.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     link.close().await;
@@ -48,6 +49,7 @@ async fn other_process(host: &Host) -> Child {
         host.path().join("client").display(),
         host.public_key("host").as_base64(),
     );
+    let mut ready = Sign::new(host.path().join("ready"));
     let child = Command::new(std::env::current_exe().expect("this program"))
         .args([
             "--exact",
@@ -56,12 +58,11 @@ async fn other_process(host: &Host) -> Child {
         ])
         .env(CONTROL, host.control_path())
         .env(URL, url)
+        .env(READY, ready.path())
         .stdin(Stdio::piped())
         .spawn()
         .expect("this program again");
-    let ready = host.control_path().join(READY);
-    until("it is connected", || ready.exists()).await;
-    std::fs::remove_file(ready).expect("its file");
+    ready.given().await;
     child
 }
 
@@ -73,7 +74,7 @@ async fn a_killed_process_takes_its_connections_along() {
     assert_eq!(masters(&control).len(), 2);
     child.kill().expect("our child");
     child.wait().expect("its end");
-    until("ssh is gone", || masters(&control).is_empty()).await;
+    gone("ssh", || masters(&control)).await;
 }
 
 #[tokio::test]
@@ -85,10 +86,15 @@ async fn what_was_left_nevertheless_is_ended_at_the_next_start() {
     kill(guard.expect("a guard").0, Signal::KILL);
     child.kill().expect("our child");
     child.wait().expect("its end");
-    until("only ssh is left", || masters(&control).len() == 1).await;
+    let guards = || {
+        let guards = masters(&control).into_iter();
+        guards.filter(|(_, name)| name != "ssh").collect()
+    };
+    gone("the guard", guards).await;
+    assert_eq!(masters(&control).len(), 1);
 
     let ours = ControlDir::open(&control).await.expect("a directory");
-    until("ssh is gone", || masters(&control).is_empty()).await;
+    gone("ssh", || masters(&control)).await;
     let left: Vec<_> = std::fs::read_dir(&control)
         .expect("a directory")
         .map(|entry| entry.expect("an entry").path())
@@ -109,7 +115,7 @@ async fn the_connections_of_a_living_process_are_left_alone() {
     assert_eq!(masters(&control), before);
     child.kill().expect("our child");
     child.wait().expect("its end");
-    until("ssh is gone", || masters(&control).is_empty()).await;
+    gone("ssh", || masters(&control)).await;
 }
 
 #[tokio::test]

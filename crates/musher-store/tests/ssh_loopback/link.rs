@@ -7,7 +7,7 @@ use musher_store::url::Host as HostName;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::host::{BOUND, Host, describe, kill, masters, until, words};
+use crate::host::{BOUND, Host, Sign, describe, kill, masters, words};
 
 async fn echo(channel: &mut Transport, byte: u8) {
     channel.writer.write_all(&[byte]).await.expect("a byte");
@@ -124,14 +124,17 @@ async fn closing_does_not_wait_for_a_connection_that_hangs() {
     let Some(host) = Host::start("") else { return };
     let mut options = host.options().await;
     options.connect_timeout = BOUND * 2;
-    options.extra.push("-oProxyCommand=sleep 1000".into());
+    let mut reached = Sign::new(host.path().join("reached"));
+    let pipe = reached.path().display();
+    let proxy = format!("-oProxyCommand=sh -c 'echo > {pipe}; exec sleep 1000'");
+    options.extra.push(proxy);
     let link = Link::new(host.target(), options);
     let connecting = tokio::spawn({
         let link = link.clone();
         async move { link.connect().await }
     });
     let control = host.control_path();
-    until("ssh runs", || !masters(&control).is_empty()).await;
+    reached.given().await;
     tokio::time::timeout(BOUND, link.close())
         .await
         .expect("in time");

@@ -1,5 +1,6 @@
 //! Commands on the other host: their bytes, their messages, their end.
 
+use std::path::Path;
 use std::time::Duration;
 
 use musher_store::ssh::{Master, SshError};
@@ -7,7 +8,7 @@ use musher_store::transport::Exit;
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
-use crate::host::{BOUND, Host, kill, masters, until, words};
+use crate::host::{BOUND, Host, ended, gone, kill, masters, words};
 
 #[tokio::test]
 async fn a_command_is_quoted_for_the_shell_and_its_end_is_known() {
@@ -127,11 +128,11 @@ async fn dropping_a_channel_ends_the_program() {
     while !pid.ends_with('\n') {
         pid.push(char::from(channel.reader.read_u8().await.expect("a byte")));
     }
-    let process = std::path::Path::new("/proc").join(pid.trim());
-    assert!(process.exists());
+    let process: i32 = pid.trim().parse().expect("a process id");
+    assert!(Path::new("/proc").join(pid.trim()).exists());
     // Only the peer goes: whoever still holds a half does not keep it alive.
     drop(channel.peer);
-    until("the program is gone", || !process.exists()).await;
+    ended(process).await;
     link.close().await;
 }
 
@@ -149,7 +150,7 @@ async fn a_channel_keeps_its_connection() {
     assert_eq!(byte.await.expect("in time").expect("a byte"), b'x');
     drop(channel);
     let control = host.control_path();
-    until("ssh is gone", || masters(&control).is_empty()).await;
+    gone("ssh", || masters(&control)).await;
 }
 
 #[tokio::test]

@@ -2,8 +2,10 @@
 //! machines cannot be reached: nobody listens on port 1.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use expect_test::expect;
 
@@ -35,19 +37,35 @@ impl Daemon {
             .env("NIX_SSHOPTS", "-F none")
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
             .stdin(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn();
-        let daemon = Self(child.expect("musher starts"));
-        let started = Instant::now();
-        let tried = |status: &str| {
-            status.matches("\"away\"").count() == 2 && !status.contains("not connected yet")
-        };
-        while !tried(&status(place, run)) {
-            assert!(started.elapsed() < Duration::from_secs(20));
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let mut daemon = Self(child.expect("musher starts"));
+        let log = daemon.0.stderr.take().expect("its log");
+        wait_until_tried(log);
         daemon
     }
+}
+
+/// Reads the log of a daemon until it has found both machines away, and keeps
+/// reading behind.
+fn wait_until_tried(log: ChildStderr) {
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(log).lines().map_while(Result::ok);
+        let mut missing = vec![" machine=a ", " machine=b "];
+        while !missing.is_empty()
+            && let Some(line) = lines.next()
+        {
+            missing.retain(|machine| !(line.contains("machine away") && line.contains(machine)));
+        }
+        if missing.is_empty() {
+            // Whoever waited may have given up.
+            let _ = tell.send(());
+        }
+        lines.for_each(drop);
+    });
+    told.recv_timeout(Duration::from_secs(20))
+        .expect("the machines are tried in time");
 }
 
 impl Drop for Daemon {
@@ -67,10 +85,6 @@ fn words_in(place: &Place, run: &str, command: &str) -> Vec<String> {
     let places = format!("--config {dir}/musher.toml --run {dir}/{run} --state {dir}/state");
     let words = format!("{places} {command}");
     words.split_whitespace().map(str::to_owned).collect()
-}
-
-fn status(place: &Place, sockets: &str) -> String {
-    run(&words_in(place, sockets, "status --json"), place.path())
 }
 
 #[test]
