@@ -44,7 +44,7 @@ pub(crate) enum RealiseNews {
         /// The derivation, absolute.
         drv_path: String,
         /// How it ended.
-        end: api::BuildEnd,
+        end: Box<api::BuildEnd>,
     },
     /// All is over. What was built for the roots is in the home store.
     Done(Vec<api::RootEnd>),
@@ -143,6 +143,7 @@ impl Realise {
                     let help = format!("\n{}", std::mem::take(&mut end.help));
                     end.error.extend_from_slice(help.as_bytes());
                 }
+                let end = Box::new(end);
                 Some(RealiseNews::Ended { drv_path, end })
             }
         }

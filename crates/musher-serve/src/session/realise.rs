@@ -38,7 +38,7 @@ enum Woke {
 struct Ended {
     roots: Vec<api::RootEnd>,
     /// The ends of its builds, by derivation (absolute).
-    builds: BTreeMap<String, api::BuildEnd>,
+    builds: BTreeMap<String, Box<api::BuildEnd>>,
 }
 
 impl Session {
