@@ -398,9 +398,18 @@ fn only_known_machines_of_musher_toml_are_removed() {
         help:  take its line out by hand
     "#]],
     );
-    // Stock Nix: nothing of ours is there, and nobody is asked.
+    // Stock Nix: nothing of ours is there, but the table is somebody's work.
     place.check(
         "machine remove bigbox --run DIR/run",
+        &expect![[r#"
+        exit 2
+        --- messages
+        error: there is nobody to ask: take `bigbox` out of `DIR/musher.toml`?
+        help:  `--yes` asks nothing
+    "#]],
+    );
+    place.check(
+        "machine remove bigbox --yes --run DIR/run",
         &expect![[r#"
         exit 0
         configuration    ok       `bigbox` taken out of `DIR/musher.toml`

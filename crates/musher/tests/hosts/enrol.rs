@@ -265,6 +265,30 @@ fn a_failure_takes_everything_back() {
 }
 
 #[test]
+fn removal_is_asked_for_where_nothing_of_ours_is_known() {
+    let Some(person) = Person::start() else {
+        return;
+    };
+    let table = format!(
+        "[[machine]]\nname = \"b1\"\nconnect = \"ssh://{}\"\n",
+        person.host.authority()
+    );
+    let config = format!("{PATIENT}{table}");
+    fs::write(person.file("musher.toml"), &config).expect("written");
+    let asked = person.machine("remove b1");
+    assert_eq!(asked.code, Some(2), "{}{}", asked.stdout, asked.stderr);
+    assert!(
+        asked.stderr.contains("no files of musher's are known"),
+        "{}",
+        asked.stderr
+    );
+    person.assert_clean(&config);
+    let removed = person.machine("remove b1 --yes");
+    assert_eq!(removed.code, Some(0), "{}", removed.stderr);
+    person.assert_clean(PATIENT);
+}
+
+#[test]
 fn a_machine_that_is_gone_is_removed_by_force() {
     let Some(person) = Person::start() else {
         return;
@@ -281,6 +305,15 @@ fn a_machine_that_is_gone_is_removed_by_force() {
         kept.stderr.contains("`--force` takes it out"),
         "{}",
         kept.stderr
+    );
+    assert!(person.config().contains("b1"));
+
+    let asked = person.machine("remove b1 --force");
+    assert_eq!(asked.code, Some(2), "nobody can be asked");
+    assert!(
+        asked.stderr.contains("`b1` cannot be reached"),
+        "{}",
+        asked.stderr
     );
     assert!(person.config().contains("b1"));
 
