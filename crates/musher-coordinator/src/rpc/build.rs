@@ -155,7 +155,9 @@ impl Follower {
                     );
                     event.usage = ended.measured.as_ref().map(usage);
                     if let Some(help) = &ended.help {
-                        event.error.extend_from_slice(format!("\n{help}").as_bytes());
+                        event
+                            .error
+                            .extend_from_slice(format!("\n{help}").as_bytes());
                     }
                     self.shown.ended = true;
                     self.queue.push_back(Event::Ended(event));

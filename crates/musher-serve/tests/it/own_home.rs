@@ -188,7 +188,10 @@ async fn a_failure_names_what_failed() {
             said.collect::<Vec<_>>(),
             [
                 (BuildStatus::AlreadyValid, String::new()),
-                (BuildStatus::PermanentFailure, "exit code 3\ntry 4".to_owned()),
+                (
+                    BuildStatus::PermanentFailure,
+                    "exit code 3\ntry 4".to_owned()
+                ),
                 (
                     BuildStatus::DependencyFailed,
                     format!("build of '{culprit}' failed: exit code 3\ntry 4")
