@@ -53,6 +53,17 @@ put_back() {
         printf 'restored %s\n' "$file"
     fi
 }
+# Whether a Nix has come to use the store since.
+nix_moved_in() {
+    [ -e "$nix/var/nix/daemon-socket" ] && return 0
+    for profile in "$nix"/var/nix/profiles/*; do
+        case $profile in
+            */per-user | */\*) ;;
+            *) return 0 ;;
+        esac
+    done
+    return 1
+}
 # The processes that run a program of ours.
 workers() {
     for process in /proc/[0-9]*; do
@@ -84,7 +95,7 @@ end_workers
 if [ -n "$state" ]; then
     clear_and_say "$state"
     # The store of a worker without a sandbox, which says that it is one's.
-    if [ -n "$nix" ] && [ -e "$nix/var/nix/musher/store-id" ]; then
+    if [ -n "$nix" ] && [ -e "$nix/var/nix/musher/store-id" ] && ! nix_moved_in; then
         clear_and_say "$nix/store"
         clear_and_say "$nix/var/nix"
         rmdir "$nix/var" "$nix" 2> /dev/null

@@ -288,9 +288,15 @@ mod tests {
         assert!(dir.path().join(theirs[0]).exists());
 
         let ours = "nix/var/nix/musher/store-id";
-        let (dir, shim) = machine(&[&theirs[..], &["musher/state/x", ours]].concat());
-        let nix = dir.path().join("nix").display().to_string();
-        cleaned(&Cleaning::All.script_with(&shim, &nix));
-        assert!(!dir.path().join("nix").exists());
+        for (more, goes) in [
+            ("nix/var/nix/profiles/per-user/x", true),
+            ("nix/var/nix/profiles/default", false),
+            ("nix/var/nix/daemon-socket/socket", false),
+        ] {
+            let (dir, shim) = machine(&[&theirs[..], &["musher/state/x", ours, more]].concat());
+            let nix = dir.path().join("nix");
+            cleaned(&Cleaning::All.script_with(&shim, &nix.display().to_string()));
+            assert_eq!(!nix.exists(), goes, "{more}");
+        }
     }
 }
