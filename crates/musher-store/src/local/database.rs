@@ -9,6 +9,7 @@ mod register;
 mod row;
 mod schema;
 
+use std::fs::File;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -18,6 +19,7 @@ use nix_derivation::{StoreDir, StorePath};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::drv_hashes::DrvHashes;
+use super::flock::{Hold, lock_file};
 use super::layout::{Layout, SCHEMA};
 use super::{Access, Durability, LocalError};
 
@@ -82,11 +84,7 @@ impl Database {
                     path: layout.store.clone(),
                 });
             }
-            None => {
-                let connection = database.connect(true)?;
-                schema::create(&connection).map_err(database.failed("make the tables"))?;
-                layout.write_schema()?;
-            }
+            None => database.create(layout)?,
         }
         let first = match database.connect(false) {
             Err(_) if database.mode == Mode::ReadOnly && !has_log(&database.path) => {
@@ -100,6 +98,20 @@ impl Database {
         }
         database.give_back(first);
         Ok(database)
+    }
+
+    /// Makes the database, unless somebody else does so first.
+    fn create(&self, layout: &Layout) -> Result<(), LocalError> {
+        let dir = self.path.parent().unwrap_or(&self.path);
+        let alone = File::open(dir).map_err(LocalError::io("open", dir))?;
+        // Not that of the schema, which those who have the store open hold.
+        lock_file(&alone, dir, Hold::Exclusive)?;
+        if layout.read_schema()?.is_none() {
+            let connection = self.connect(true)?;
+            schema::create(&connection).map_err(self.failed("make the tables"))?;
+            layout.write_schema()?;
+        }
+        Ok(())
     }
 
     /// A connection, given back when it is dropped.

@@ -9,9 +9,9 @@
 //! ROOT/nix/var/nix/gc.lock     held by a garbage collector
 //! ```
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use nix_derivation::{StoreDir, StorePath};
@@ -162,7 +162,8 @@ impl Layout {
         }
     }
 
-    /// The version of the layout on disk; none if it was not made yet.
+    /// The version of the layout on disk; none if it was not made yet, or not
+    /// to its end.
     pub(super) fn read_schema(&self) -> Result<Option<u32>, LocalError> {
         let path = self.schema();
         let text = match fs::read_to_string(&path) {
@@ -170,6 +171,9 @@ impl Layout {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(LocalError::io("read", &path)(error)),
         };
+        if text.is_empty() {
+            return Ok(None);
+        }
         let version = text.trim().parse();
         version.map(Some).map_err(|_| LocalError::BadSchema {
             path,
@@ -177,13 +181,20 @@ impl Layout {
         })
     }
 
-    /// Says on disk that the database has been made.
+    /// Says on disk that the database has been made, at once: others may be
+    /// about to read it.
     pub(super) fn write_schema(&self) -> Result<(), LocalError> {
         let path = self.schema();
         let write = || -> io::Result<()> {
-            let mut file = File::create(&path)?;
+            let parent = path.parent().unwrap_or(&path);
+            let mut file = tempfile::Builder::new()
+                .prefix("schema-")
+                .permissions(Permissions::from_mode(0o644))
+                .tempfile_in(parent)?;
             file.write_all(SCHEMA.to_string().as_bytes())?;
-            file.sync_all()
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok(())
         };
         write().map_err(LocalError::io("write", &path))
     }

@@ -155,6 +155,31 @@ fn a_corrupt_database_is_said_to_be_one() {
 }
 
 #[test]
+fn a_store_whose_making_was_cut_short_is_made() {
+    let root = scratch_dir();
+    let database = root.path().join("nix/var/nix/db");
+    fs::create_dir_all(&database).expect("writable");
+    fs::write(database.join("schema"), "").expect("a file");
+    LocalStore::open(LocalOptions::below(root.path())).expect("a store");
+    let schema = fs::read_to_string(database.join("schema")).expect("a file");
+    assert_eq!(schema, "10");
+}
+
+#[test]
+fn stores_are_made_by_several_at_once() {
+    for _ in 0..20 {
+        let root = scratch_dir();
+        std::thread::scope(|scope| {
+            let open = || LocalStore::open(LocalOptions::below(root.path())).map(drop);
+            let opening: Vec<_> = (0..6).map(|_| scope.spawn(open)).collect();
+            for opened in opening {
+                opened.join().expect("no panic").expect("a store");
+            }
+        });
+    }
+}
+
+#[test]
 fn a_row_that_makes_no_sense_is_found() {
     let scratch = Scratch::new();
     let sample = Sample::file("text", "some text", &[]);

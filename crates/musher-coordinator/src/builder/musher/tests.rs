@@ -43,6 +43,27 @@ async fn inputs_go_along_and_a_short_output_comes_back_with_the_result() {
     assert_eq!(outcome.result.status, BuildStatus::PermanentFailure);
 }
 
+/// More than one stream holds, so that those who wait for the first to bring it
+/// leave as much unread as there can be.
+#[tokio::test]
+async fn builds_that_share_a_long_input_do_not_wait_for_each_other() {
+    const BUILDS: usize = 6;
+    let mut bench = Bench::new().await;
+    let content = "long ".repeat(4 << 20);
+    let names: Vec<String> = (0..BUILDS).map(|number| format!("app-{number}")).collect();
+    let attempts: Vec<_> = (names.iter())
+        .map(|name| bench.attempt(bench::order_of_long(name, "lib", &content)))
+        .collect();
+    for _ in 0..BUILDS {
+        bench.next_build().await.fails("no").await;
+    }
+    for attempt in attempts {
+        let (outcome, _) = attempt.outcome().await;
+        assert_eq!(outcome.result.status, BuildStatus::PermanentFailure);
+    }
+    assert!(bench.has("lib"));
+}
+
 #[tokio::test]
 async fn a_broken_connection_costs_nothing_while_the_worker_lives() {
     let mut bench = Bench::new().await;

@@ -23,10 +23,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{End, Order, run};
 use crate::attempt_log::{AttemptLog, attempt_log};
-use crate::build::BuildSpec;
+use crate::build::{BuildSpec, Closure};
 use crate::builder::musher::{MusherBuilder, MusherSettings};
 use crate::builder::{Builder, Outcome};
-use crate::testing::{self, nar, path};
+use crate::core::CoreHandle;
+use crate::held_inputs::HeldInputs;
+use crate::home::{Home, Place};
+use crate::sources::Sources;
+use crate::testing::{self, HomeStore, nar, path};
 use crate::worker::Way;
 
 /// Waits for something that must come; the clock is a real one here.
@@ -361,6 +365,24 @@ pub(super) fn order(spec: BuildSpec, inputs: &[(&str, &[&str])]) -> Order {
     let mut order = testing::order(spec, inputs.collect());
     order.lease.0 = rand::random::<u32>().into();
     order
+}
+
+/// An order to build `name` from `input`, a file with this content.
+pub(super) fn order_of_long(name: &str, input: &str, content: &str) -> Order {
+    let bytes = nar(content);
+    let long = PathInfo {
+        nar_hash: NarHash(Sha256::digest(&bytes).into()),
+        nar_size: bytes.len() as u64,
+        ..testing::info(input, &[])
+    };
+    let home = HomeStore::new([]);
+    home.add(long.clone(), content);
+    let home = Arc::new(Home::new(Arc::new(home), Place::Elsewhere));
+    Order {
+        sources: Sources::new(home, HeldInputs::default(), CoreHandle::to_nobody()),
+        closure: Arc::new(Closure(vec![long])),
+        ..order(testing::spec(name, &[input]), &[])
+    }
 }
 
 /// All of a NAR.
