@@ -31,6 +31,20 @@ pub(crate) struct Builds {
     /// Beginnings of builds that are not said before it is known how many there
     /// are; at most one a slot.
     held: Vec<Line>,
+    wait: Wait,
+}
+
+/// For how long everything must have waited for one reason before that is said
+/// where lines stay: what passes at once is worth no line.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What everything waits for, as [`Builds::overdue`] last found it.
+#[derive(Debug, Default)]
+struct Wait {
+    /// The reason, and when it was first found.
+    now: Option<(String, Duration)>,
+    /// The reason that was said last.
+    said: Option<String>,
 }
 
 /// What came home.
@@ -123,6 +137,37 @@ impl Builds {
             }
         }
         lines
+    }
+
+    /// What everything has been waiting for since a while, if that was not said
+    /// yet. To be asked about every second where lines stay.
+    pub(crate) fn overdue(&mut self, now: Duration) -> Option<String> {
+        let Some((drv_path, reason)) = self.stalled() else {
+            self.wait = Wait::default();
+            return None;
+        };
+        let line = format!("{}: {reason}", short_name(drv_path));
+        let reason = reason.to_owned();
+        let since = match &self.wait.now {
+            Some((known, since)) if *known == reason => *since,
+            Some(_) | None => now,
+        };
+        self.wait.now = Some((reason.clone(), since));
+        let is_new = self.wait.said.as_ref() != Some(&reason);
+        if !is_new || now.saturating_sub(since) < PATIENCE {
+            return None;
+        }
+        self.wait.said = Some(reason);
+        Some(line)
+    }
+
+    /// One of the builds that wait, and for what, if nothing else goes on.
+    fn stalled(&self) -> Option<(&str, &str)> {
+        let runs = |state: &State| matches!(state, State::Running { .. });
+        if self.importing.is_some() || self.count(runs) > 0 {
+            return None;
+        }
+        self.waiting()
     }
 
     fn note(&mut self, now: Duration, event: &Event) -> Vec<Line> {

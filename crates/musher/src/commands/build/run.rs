@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::OptionFuture;
 use musher_api::coordinator as api;
 use musher_api::coordinator::realise_event::Event;
 use tokio::time::sleep;
@@ -21,7 +20,13 @@ pub(super) struct Run {
     started: Instant,
     builds: Builds,
     live: Live,
+    /// When it was last looked whether there is something to say that no event
+    /// says.
+    looked: Instant,
 }
+
+/// How often that is done.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Run {
     pub(super) fn new(ui: Ui, logs: bool) -> Self {
@@ -31,25 +36,28 @@ impl Run {
             started: Instant::now(),
             builds: Builds::default(),
             live: ui.live(),
+            looked: Instant::now(),
         }
     }
 
-    /// Waits until the lines that change may do so.
+    /// Waits until it is time to draw again.
     pub(super) fn pause(&self) -> impl Future<Output = ()> + use<> {
-        let pause: OptionFuture<_> = self.live.pause().map(sleep).into();
-        async move {
-            if pause.await.is_none() {
-                std::future::pending::<()>().await;
-            }
-        }
+        let pause = self.live.pause();
+        sleep(pause.unwrap_or_else(|| LOOK.saturating_sub(self.looked.elapsed())))
     }
 
-    /// Shows how things stand.
+    /// Shows how things stand; where lines stay only if that is worth one.
     pub(super) fn draw(&mut self) {
         let now = self.started.elapsed();
-        let builds = &self.builds;
-        self.live
-            .draw(|rows, columns| builds.lines(now, rows, columns));
+        if self.live.is_live() {
+            let builds = &self.builds;
+            self.live
+                .draw(|rows, columns| builds.lines(now, rows, columns));
+        } else {
+            self.looked = Instant::now();
+            let lines: Vec<_> = self.builds.overdue(now).into_iter().collect();
+            self.live.say(&lines);
+        }
     }
 
     /// Takes note of what happened, and tells it.

@@ -72,17 +72,18 @@ impl Builds {
         if let Some(bytes) = self.importing {
             text += &format!("; importing {}", quantity::size(bytes));
         } else if running == 0
-            && let Some(reason) = self.waiting()
+            && let Some((_, reason)) = self.waiting()
         {
             text += &format!("; {reason}");
         }
         text
     }
 
-    /// What one of those waits for that wait.
-    fn waiting(&self) -> Option<&str> {
-        self.builds.values().find_map(|build| match &build.state {
-            State::Waiting(reason) => Some(reason.as_str()),
+    /// The first of those that wait, and for what.
+    pub(super) fn waiting(&self) -> Option<(&str, &str)> {
+        let mut builds = self.builds.iter();
+        builds.find_map(|(drv_path, build)| match &build.state {
+            State::Waiting(reason) => Some((drv_path.as_str(), reason.as_str())),
             State::Unknown
             | State::Running { .. }
             | State::Built { .. }

@@ -21,7 +21,7 @@ fn drv(name: &str) -> String {
 /// - `NAME built MACHINE MS`, `NAME bare MACHINE MS` (without a sandbox),
 ///   `NAME fails MACHINE MS ERROR`,
 ///   `NAME given-up CULPRIT`, `import BYTES`, `imported BYTES`
-/// - `show ROWS COLUMNS`
+/// - `show ROWS COLUMNS`, `look` (what is overdue)
 #[track_caller]
 fn check(script: &str, expected: &Expect) -> Builds {
     let mut builds = Builds::default();
@@ -41,7 +41,11 @@ fn check(script: &str, expected: &Expect) -> Builds {
             }
             continue;
         }
-        for line in builds.hear(now, &event(&words, rest)) {
+        let lines = match words[..] {
+            ["look"] => builds.overdue(now).into_iter().map(Line::Step).collect(),
+            _ => builds.hear(now, &event(&words, rest)),
+        };
+        for line in lines {
             match line {
                 Line::Step(line) => writeln!(seen, "{second} {line}").expect("a string"),
                 Line::Log(line) => writeln!(seen, "  {line}").expect("a string"),
@@ -316,6 +320,65 @@ fn how_many_there_are_is_said_before_the_first_begins() {
             0 building lib on b1
             0 building tool on b2
             1 building app on b1
+        "#]],
+    );
+}
+
+#[test]
+fn what_everything_waits_for_is_said_once_for_each_reason() {
+    check(
+        "
+        0 plan app lib
+        0 lib waits waiting for a machine: b1 is away: it hung up
+        1 look
+        6 look
+        7 look
+        8 lib waits waiting for a machine: b1 is away: connection refused
+        9 look
+        10 lib waits waiting for a machine: b1 is away: it hung up
+        11 look
+        17 look
+        18 lib waits waiting for a machine: b1 is away: connection refused
+        19 look
+        24 look
+        30 look
+        ",
+        &expect![[r#"
+            0 2 derivations to build, 1 valid
+            6 lib: waiting for a machine: b1 is away: it hung up
+            24 lib: waiting for a machine: b1 is away: connection refused
+        "#]],
+    );
+}
+
+#[test]
+fn who_waits_beside_something_that_goes_on_is_not_worth_a_line() {
+    check(
+        "
+        0 plan app lib
+        0 lib starts b1
+        0 app waits waiting for a machine: b1 has its one slot taken
+        1 look
+        60 look
+        61 lib built b1 61000
+        61 look
+        65 app waits waiting for a machine: b1 is away: it hung up
+        66 look
+        70 look
+        71 look
+        72 app starts b1
+        73 look
+        74 app waits waiting for a machine: b1 is away: it hung up
+        75 look
+        80 look
+        ",
+        &expect![[r#"
+            0 2 derivations to build, 1 valid
+            0 building lib on b1
+            61 built lib on b1 in 1 min 1 s
+            71 app: waiting for a machine: b1 is away: it hung up
+            72 building app on b1
+            80 app: waiting for a machine: b1 is away: it hung up
         "#]],
     );
 }
