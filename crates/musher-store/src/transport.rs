@@ -3,6 +3,7 @@
 //! same from here on. Knows nothing of what is said over it.
 
 mod child;
+mod last_words;
 mod lines;
 mod peer;
 mod socket;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
+pub use last_words::last_words;
 pub use peer::{Exit, Peer, PeerEnd};
 pub use socket::{SocketPath, listen_privately};
 pub use stderr::Stderr;
@@ -59,6 +61,17 @@ pub enum TransportError {
         #[source]
         source: std::io::Error,
     },
+    /// A program on this host lacks a file or directory to start with.
+    #[error("cannot {attempt} `{path}`", path = path.display())]
+    File {
+        /// What was to be done with it.
+        attempt: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// There is no program to start.
     #[error("the command to start is empty")]
     NoProgram,
@@ -81,7 +94,7 @@ impl TransportError {
             }
             Self::Start { program, source } => (source.kind() == ErrorKind::NotFound)
                 .then(|| format!("install `{program}`, or name it by its full path")),
-            Self::NoProgram => None,
+            Self::File { .. } | Self::NoProgram => None,
         }
     }
 }

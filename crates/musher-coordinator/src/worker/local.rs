@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use musher_store::open_files;
-use musher_store::transport::{Transport, TransportError};
+use musher_store::transport::{Transport, TransportError, last_words};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
@@ -51,10 +51,7 @@ impl LocalWorker {
             None => false,
         };
         if !runs {
-            *child = Some(self.start().await.map_err(|source| TransportError::Start {
-                program: self.program.display().to_string(),
-                source,
-            })?);
+            *child = Some(self.start().await?);
         }
         drop(child);
         Transport::unix(&self.socket()).await
@@ -78,8 +75,16 @@ impl LocalWorker {
         self.run.join("worker/socket")
     }
 
-    async fn start(&self) -> io::Result<Child> {
+    async fn start(&self) -> Result<Child, TransportError> {
         let log = self.log()?;
+        let started = self.start_into(log).await;
+        started.map_err(|source| TransportError::Start {
+            program: self.program.display().to_string(),
+            source,
+        })
+    }
+
+    async fn start_into(&self, log: fs::File) -> io::Result<Child> {
         let mut child = Command::new(&self.program)
             .args(["worker", "--foreground", "--tied", "--announce"])
             .arg("--state")
@@ -102,7 +107,7 @@ impl LocalWorker {
         match said {
             Ok(Ok(_)) if line == "ready\n" => Ok(child),
             Ok(Ok(_)) => {
-                let said = last_line(&self.log_path());
+                let said = last_words(&self.log_path());
                 let said = said.unwrap_or_else(|| "it said nothing".to_owned());
                 Err(io::Error::other(format!("it ended at once: {said}")))
             }
@@ -115,17 +120,42 @@ impl LocalWorker {
         self.state.join("worker.log")
     }
 
-    fn log(&self) -> io::Result<fs::File> {
+    fn log(&self) -> Result<fs::File, TransportError> {
+        let failed = |attempt, path: &Path| {
+            let path = path.to_owned();
+            move |source| TransportError::File {
+                attempt,
+                path,
+                source,
+            }
+        };
         let mut dir = fs::DirBuilder::new();
-        dir.recursive(true).mode(0o700).create(&self.state)?;
+        let made = dir.recursive(true).mode(0o700).create(&self.state);
+        made.map_err(failed("make the directory", &self.state))?;
+        let path = self.log_path();
         let mut options = OpenOptions::new();
         options.create(true).write(true).truncate(true).mode(0o600);
-        options.open(self.log_path())
+        options.open(&path).map_err(failed("write", &path))
     }
 }
 
-fn last_line(log: &Path) -> Option<String> {
-    let text = fs::read_to_string(log).ok()?;
-    let last = text.lines().rev().find(|line| !line.trim().is_empty())?;
-    Some(last.to_owned())
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::LocalWorker;
+
+    #[tokio::test]
+    async fn what_is_in_the_way_of_its_directory_is_named() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let state = dir.path().join("file/state");
+        fs::write(dir.path().join("file"), "").expect("written");
+        let worker = LocalWorker::new("/bin/true".into(), state.clone(), dir.path().join("run"));
+        let Err(error) = worker.transport().await else {
+            panic!("there is no such directory");
+        };
+        let text = crate::error_text(&error);
+        let expected = format!("cannot make the directory `{}`: ", state.display());
+        assert!(text.starts_with(&expected), "{text}");
+    }
 }

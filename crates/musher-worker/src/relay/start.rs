@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use musher_store::transport::last_words;
 use rustix::fs::{FlockOperation, flock};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
@@ -15,9 +16,6 @@ use tokio::time::timeout;
 use super::{READY, Relay};
 use crate::places::WorkerPlaces;
 use crate::process::WorkerError;
-
-/// How much of a log's end is looked at for its last words.
-const TAIL: usize = 4096;
 
 /// Waits for the right to start a worker; it ends with what is returned.
 pub(super) async fn lock(places: &WorkerPlaces) -> Result<File, WorkerError> {
@@ -87,44 +85,4 @@ fn open_log(dir: &Path, path: &Path) -> Result<File, WorkerError> {
     (OpenOptions::new().create(true).append(true).mode(0o600))
         .open(path)
         .map_err(WorkerError::file("open", path))
-}
-
-fn last_words(log: &Path) -> Option<String> {
-    let bytes = fs::read(log).ok()?;
-    let tail = &bytes[bytes.len().saturating_sub(TAIL)..];
-    words_at_end(&String::from_utf8_lossy(tail))
-}
-
-/// The error that a log ends with, with its causes and advice in one line, or
-/// its last line.
-fn words_at_end(log: &str) -> Option<String> {
-    let mut words = Vec::new();
-    for line in log.lines().rev().map(str::trim) {
-        if line.is_empty() {
-            continue;
-        }
-        words.push(line.strip_prefix("error: ").unwrap_or(line));
-        let more = ["cause: ", "help: "];
-        if !more.iter().any(|word| line.starts_with(word)) {
-            break;
-        }
-    }
-    words.reverse();
-    (!words.is_empty()).then(|| words.join("; "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::words_at_end;
-
-    #[test]
-    fn a_worker_that_cannot_start_says_all_it_knows() {
-        let said = |log| words_at_end(log).unwrap_or_default();
-        assert_eq!(
-            said("x\nerror: no store\ncause: Permission denied\nhelp:  be root\n\n"),
-            "no store; cause: Permission denied; help:  be root"
-        );
-        assert_eq!(said("one\nthread panicked\n"), "thread panicked");
-        assert_eq!(words_at_end("\n"), None);
-    }
 }
