@@ -122,6 +122,7 @@ fn setup(machine: &Machine, builder: Arc<dyn Builder>, more: &str) -> MachineSet
         spec: machine.spec(),
         shown: machine.connect.place(),
         connect: format!("{} {more}", machine.connect),
+        is_child: matches!(machine.driven(), Ok(Driven::LocalWorker)),
         builder,
     }
 }

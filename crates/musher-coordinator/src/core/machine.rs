@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use musher_scheduler::{Event, MachineId, MachineSpec};
+use musher_protocol::types::BuildStatus;
+use musher_scheduler::{Event, MachineId, MachineSpec, Presence};
 use nix_derivation::StorePath;
 use tracing::{info, warn};
 
 use super::Core;
+use super::record::State;
+use crate::build::Ended;
 use crate::builder::{Builder, BuilderInfo};
 use crate::known_paths::KnownPaths;
 use crate::supervisor::{Supervisor, supervise};
@@ -24,6 +27,8 @@ pub(crate) struct MachineSetup {
     pub(crate) connect: String,
     /// What speaks to it; used only if the machine is new.
     pub(crate) builder: Arc<dyn Builder>,
+    /// Whether it is a child process of ours: nobody else can bring it back.
+    pub(crate) is_child: bool,
 }
 
 /// What happened to a machine.
@@ -39,6 +44,10 @@ pub(crate) enum MachineNews {
     },
 }
 
+/// How often in a row a child of ours may fail to start until what only it could
+/// build is given up: a quarter of a minute by the waits in between.
+const FAILED_STARTS: u32 = 5;
+
 /// A machine of the fleet.
 pub(super) struct Machine {
     pub(super) shown: String,
@@ -48,6 +57,9 @@ pub(super) struct Machine {
     pub(super) info: Option<BuilderInfo>,
     /// How many attempts it makes at once.
     pub(super) slots: u32,
+    is_child: bool,
+    /// How often in a row it could not be reached since it last could.
+    failures: u32,
     /// Tells it from others that had its name.
     turn: u64,
     /// Connects, and connects again; ends with the machine.
@@ -58,6 +70,11 @@ impl Machine {
     /// Something went wrong there: see whether it still answers.
     pub(super) fn suspect(&self) {
         self.supervisor.check();
+    }
+
+    /// Whether it can be expected never to come back by itself.
+    fn is_hopeless(&self) -> bool {
+        self.is_child && self.failures >= FAILED_STARTS
     }
 }
 
@@ -100,6 +117,8 @@ impl Core {
                     known: Arc::default(),
                     info: None,
                     slots: setup.spec.slots,
+                    is_child: setup.is_child,
+                    failures: 0,
                     turn,
                     supervisor,
                 };
@@ -161,19 +180,56 @@ impl Core {
             MachineNews::Up(builder_info) => {
                 info!(%machine, nix = builder_info.nix_version, "machine available");
                 known.info = Some(builder_info);
+                known.failures = 0;
                 self.tell(Event::MachineAvailable { machine });
             }
             MachineNews::Away { reason, retry_in } => {
                 warn!(%machine, reason, "machine away");
+                known.failures = known.failures.saturating_add(1);
+                let is_hopeless = known.is_hopeless();
                 let retry_at = Some(self.now() + retry_in);
                 self.tell(Event::MachineAway {
                     machine,
                     reason,
                     retry_at,
                 });
+                if is_hopeless {
+                    self.give_up_on_children();
+                }
                 self.explain_all_waiting();
             }
         }
+    }
+
+    /// Ends the builds that only children of ours could make that do not start.
+    /// To wait for these is to wait for whoever reads why they do not.
+    fn give_up_on_children(&mut self) {
+        let queued = (self.builds.iter()).filter(|(_, record)| record.state == State::Queued);
+        let hopeless = queued.filter_map(|(build, record)| {
+            let able = self.scheduler.could_build(&record.spec.needs()).ok()?;
+            let is_hopeless = |id| self.machines.get(id).is_some_and(Machine::is_hopeless);
+            (able.iter().all(is_hopeless)).then_some((*build, able))
+        });
+        for (build, able) in hopeless.collect::<Vec<_>>() {
+            let text = self.why_away(&able);
+            self.end(build, Ended::nowhere(BuildStatus::TransientFailure, &text));
+            self.tell(Event::BuildCancelled { build });
+        }
+    }
+
+    /// Why none of `machines` starts, in one line.
+    fn why_away(&self, machines: &[MachineId]) -> String {
+        let away = (self.scheduler.fleet()).filter_map(|view| match view.presence {
+            Presence::Away { reason, .. } if machines.contains(&view.spec.id) => {
+                Some(format!("`{}`: {reason}", view.spec.id))
+            }
+            Presence::Away { .. } | Presence::Available => None,
+        });
+        let away: Vec<_> = away.collect();
+        format!(
+            "the worker that could build it does not start: {}",
+            away.join("; ")
+        )
     }
 
     /// The machine holds `paths`.

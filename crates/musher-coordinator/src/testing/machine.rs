@@ -22,6 +22,8 @@ pub(crate) struct FakeMachine {
     name: String,
     tries: mpsc::UnboundedSender<Try>,
     reachable: watch::Sender<bool>,
+    /// How often in a row it could not be reached.
+    failures: watch::Sender<u32>,
     unreadable: AtomicBool,
     /// The NARs of those whose NAR is not that of their name.
     nars: Nars,
@@ -55,6 +57,7 @@ impl FakeMachine {
             name: name.to_owned(),
             tries,
             reachable: watch::Sender::new(true),
+            failures: watch::Sender::new(0),
             unreadable: AtomicBool::new(false),
             nars: Nars::default(),
         }
@@ -67,7 +70,15 @@ impl FakeMachine {
 
     /// Lets it be reachable from now on, or not.
     pub(crate) fn reachable(&self, reachable: bool) {
+        self.failures.send_replace(0);
         self.reachable.send_replace(reachable);
+    }
+
+    /// Waits until it was tried in vain for that many times since then.
+    pub(crate) async fn was_tried(&self, times: u32) {
+        let mut failures = self.failures.subscribe();
+        let tried = failures.wait_for(|failures| *failures >= times).await;
+        tried.expect("the sender is ours");
     }
 }
 
@@ -160,9 +171,12 @@ impl Builder for FakeMachine {
                 protocol: "none".to_owned(),
                 trust: None,
             }),
-            false => Err(StoreError::Unsupported {
-                what: "reaching it",
-            }),
+            false => {
+                self.failures.send_modify(|failures| *failures += 1);
+                Err(StoreError::Unsupported {
+                    what: "reaching it",
+                })
+            }
         }
     }
 

@@ -62,7 +62,8 @@ impl Team {
     }
 
     /// Makes these the machines, and says what the core says changed. A name
-    /// with an `@` is reached by what follows it.
+    /// with an `@` is reached by what follows it; by `@child` it is a child of
+    /// ours.
     pub(crate) async fn configure(&mut self, machines: &[(&str, u32)]) -> Vec<String> {
         let setups = machines.iter().map(|(name, slots)| {
             let connect = (*name).to_owned();
@@ -81,6 +82,7 @@ impl Team {
             };
             let setup = MachineSetup {
                 shown: connect.clone(),
+                is_child: connect.ends_with("@child"),
                 connect,
                 builder: machine,
                 spec,

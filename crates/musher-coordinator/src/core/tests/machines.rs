@@ -1,5 +1,7 @@
 //! What becomes of builds when machines come and go.
 
+use musher_protocol::types::BuildStatus;
+
 use crate::core::Command;
 use crate::testing::{Team, ended, soon, spec, waits};
 
@@ -30,6 +32,47 @@ async fn a_build_waits_for_the_only_machine_and_says_why() {
     team.machine("b1").reachable(true);
     team.next_try().await.succeeds().await;
     ended(&mut progress).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_a_child_of_ours_could_build_is_given_up_once_that_does_not_start() {
+    let mut team = Team::new(&[]).await;
+    team.configure(&[("own@child", 1)]).await;
+    team.until_away("own", false).await;
+    let mut app = team.request(spec("app", &[])).await;
+    let first = team.next_try().await;
+    team.machine("own@child").reachable(false);
+    soon(first.is_dropped()).await;
+    waits(&mut app, "own is away").await;
+    let failed = ended(&mut app).await;
+    assert_eq!(failed.result.status, BuildStatus::TransientFailure);
+    let text = failed.result.error.to_string();
+    expect_test::expect!["the worker that could build it does not start: `own`: reaching it is not possible with this kind of store"].assert_eq(&text);
+    assert!(team.view().await.builds.is_empty());
+
+    // Whoever asks again may have seen to it.
+    let mut again = team.request(spec("app", &[])).await;
+    waits(&mut again, "own is away").await;
+    team.machine("own@child").reachable(true);
+    team.next_try().await.succeeds().await;
+    ended(&mut again).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_else_could_build_it_is_waited_for() {
+    let mut team = Team::new(&[]).await;
+    team.configure(&[("own@child", 1), ("b1", 1)]).await;
+    team.until_away("own", false).await;
+    team.until_away("b1", false).await;
+    for name in ["own@child", "b1"] {
+        team.machine(name).reachable(false);
+    }
+    let mut app = team.request(spec("app", &[])).await;
+    waits(&mut app, "b1, own is away: reaching it is not possible").await;
+    soon(team.machine("own@child").was_tried(9)).await;
+    team.machine("b1").reachable(true);
+    team.next_try().await.succeeds().await;
+    assert_eq!(ended(&mut app).await.result.status, BuildStatus::Built);
 }
 
 #[tokio::test(start_paused = true)]
