@@ -16,8 +16,9 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::debug;
 
-/// How long it may take to listen, and to end once its input is closed.
-const READY: Duration = Duration::from_secs(20);
+/// How long it may take to listen, in which it may wait for one before it to go,
+/// and to end once its input is closed.
+const READY: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(6);
 
 /// A worker on this host that only we use.
@@ -41,10 +42,11 @@ impl LocalWorker {
         }
     }
 
-    /// One more connection; starts the worker if it does not run.
+    /// Starts the worker if it does not run, however long that takes within its
+    /// own bound.
     ///
     /// Must be called within a tokio runtime.
-    pub async fn transport(&self) -> Result<Transport, TransportError> {
+    pub async fn started(&self) -> Result<(), TransportError> {
         let mut child = self.child.lock().await;
         let runs = match child.as_mut() {
             Some(child) => matches!(child.try_wait(), Ok(None)),
@@ -53,7 +55,11 @@ impl LocalWorker {
         if !runs {
             *child = Some(self.start().await?);
         }
-        drop(child);
+        Ok(())
+    }
+
+    /// One more connection to the worker that was started.
+    pub async fn transport(&self) -> Result<Transport, TransportError> {
         Transport::unix(&self.socket()).await
     }
 
@@ -151,7 +157,7 @@ mod tests {
         let state = dir.path().join("file/state");
         fs::write(dir.path().join("file"), "").expect("written");
         let worker = LocalWorker::new("/bin/true".into(), state.clone(), dir.path().join("run"));
-        let Err(error) = worker.transport().await else {
+        let Err(error) = worker.started().await else {
             panic!("there is no such directory");
         };
         let text = crate::error_text(&error);

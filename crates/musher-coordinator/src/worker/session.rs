@@ -94,6 +94,7 @@ impl Session {
             // ssh has a time limit of its own, with better words for its end.
             link.connect().await.map_err(StoreError::Ssh)?;
         }
+        way.started().await?;
         let opened = Self::connect_in_time(way.clone(), options.clone()).await;
         match opened {
             Err(StoreError::WorkerGone { end }) if way.mend(&end).await => {
@@ -281,5 +282,40 @@ async fn hear(
             life.seen = Instant::now();
             life.retiring = beat.retiring;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{Session, SessionOptions};
+    use crate::worker::{LocalWorker, Way};
+
+    #[tokio::test]
+    async fn a_worker_that_starts_slowly_is_not_started_over_and_over() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let program = dir.path().join("worker");
+        // Written by another process: nobody can start what is being written.
+        let script = "#!/bin/sh\necho >> \"$0.starts\"\necho ready\nexec cat\n";
+        let wrote = Command::new("sh")
+            .args(["-c", "printf %s \"$1\" > \"$0\" && chmod +x \"$0\""])
+            .arg(&program)
+            .arg(script)
+            .status();
+        assert!(wrote.expect("sh runs").success());
+        let (state, run) = (dir.path().join("state"), dir.path().join("run"));
+        let way = Arc::new(Way::Local(LocalWorker::new(program, state, run)));
+        for _ in 0..2 {
+            // Any start takes longer than this.
+            let options = SessionOptions::visitor(Duration::ZERO);
+            assert!(Session::open(way.clone(), options).await.is_err());
+        }
+        let starts = fs::read(dir.path().join("worker.starts")).expect("it was started");
+        assert_eq!(starts, b"\n");
+        way.close().await;
     }
 }

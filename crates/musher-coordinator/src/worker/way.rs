@@ -48,6 +48,17 @@ impl Way {
         }
     }
 
+    /// Starts what can only be connected to once it runs. That takes as long as
+    /// it takes, where a connection has a bound.
+    pub async fn started(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Local(worker) => worker.started().await.map_err(StoreError::Open),
+            Self::Shim(_) | Self::Ssh { .. } | Self::Exec(_) => Ok(()),
+            #[cfg(test)]
+            Self::Socket(_) => Ok(()),
+        }
+    }
+
     /// One more connection.
     pub async fn transport(&self) -> Result<Transport, StoreError> {
         match self {
