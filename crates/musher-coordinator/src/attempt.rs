@@ -156,6 +156,7 @@ pub(crate) async fn run(builder: &dyn Builder, order: &Order, writer: LogWriter)
         biased;
         outcome = attempt => outcome,
         exceeded = exceeded(limits, watcher) => Ok(Outcome::failed(exceeded)),
+        fault = order.sources.stalls() => Err(fault),
     };
     // The end may have come in one piece with the log that was too long.
     let bytes = log.activity.borrow().bytes;

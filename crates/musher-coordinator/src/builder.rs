@@ -96,6 +96,20 @@ pub(crate) enum Fault {
     /// What the derivation comes from could not be found.
     #[error("cannot send it the derivation with all it comes from")]
     Recipe(#[source] Box<HomeError>),
+    /// What it needs is sent, and it does not take it.
+    #[error("it took nothing of the inputs sent to it for {} min", .after.as_secs() / 60)]
+    TakesNothing {
+        /// For how long it was waited.
+        after: Duration,
+    },
+    /// What it needs could not be sent.
+    #[error("nothing came of its input `{path}` for {} min from where that is", .after.as_secs() / 60)]
+    Unfed {
+        /// The input.
+        path: StorePath,
+        /// For how long it was waited.
+        after: Duration,
+    },
     /// What came back cannot be what was built.
     #[error("it answered nonsense: {0}")]
     Nonsense(String),

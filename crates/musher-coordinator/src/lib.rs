@@ -22,6 +22,7 @@ mod rpc;
 pub mod setup;
 mod sources;
 mod supervisor;
+mod supply;
 #[cfg(test)]
 mod testing;
 pub mod worker;

@@ -2,6 +2,7 @@
 //! on which an input lies. Takes note of machines that do not give theirs.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -11,9 +12,11 @@ use musher_store::{NarStream, Store, StoreError, StoreInfo, Substitute};
 use nix_derivation::{StoreDir, StorePath};
 use tracing::debug;
 
+use crate::builder::Fault;
 use crate::core::{Command, CoreHandle};
 use crate::held_inputs::{HeldInput, HeldInputs};
 use crate::home::Home;
+use crate::supply::{STALL, Stall, Supply, Traffic};
 
 /// Paths that could not be read from the machines on which they lie.
 type Lost = Arc<Mutex<BTreeSet<StorePath>>>;
@@ -24,6 +27,7 @@ pub(crate) struct Sources {
     held: HeldInputs,
     core: CoreHandle,
     lost: Lost,
+    supply: Supply,
 }
 
 impl Sources {
@@ -34,6 +38,15 @@ impl Sources {
             held,
             core,
             lost: Lost::default(),
+            supply: Supply::new(Arc::default()),
+        }
+    }
+
+    /// The same for a machine of which `traffic` is.
+    pub(crate) fn towards(self, traffic: Arc<Traffic>) -> Self {
+        Self {
+            supply: Supply::new(traffic),
+            ..self
         }
     }
 
@@ -50,6 +63,26 @@ impl Sources {
             .clone()
     }
 
+    /// Waits until what is read here has not moved for too long, and says whose
+    /// fault that is.
+    pub(crate) async fn stalls(&self) -> Fault {
+        let after = STALL;
+        match self.supply.stalls().await {
+            Stall::Taker => Fault::TakesNothing { after },
+            Stall::Giver(path) => {
+                let is_held = self.held.get(&path).is_some();
+                let fault = Fault::Unfed {
+                    path: path.clone(),
+                    after,
+                };
+                if is_held {
+                    note(&self.lost, &path, &fault);
+                }
+                fault
+            }
+        }
+    }
+
     async fn read_held(&self, held: &HeldInput) -> Result<NarStream, StoreError> {
         let machine = held.machine.clone();
         let ask = |reply| Command::Reader { machine, reply };
@@ -62,7 +95,7 @@ impl Sources {
     }
 }
 
-fn note(lost: &Lost, path: &StorePath, error: &StoreError) {
+fn note(lost: &Lost, path: &StorePath, error: &dyn Error) {
     let error = crate::error_text(error);
     debug!(%path, error, "input cannot be read from where it was built");
     let mut lost = lost.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,9 +126,10 @@ impl Store for Sources {
 
     async fn read_nar(&self, path: &StorePath) -> Result<NarStream, StoreError> {
         let Some(held) = self.held.get(path) else {
-            return self.home.store().read_nar(path).await;
+            let opening = self.home.store().read_nar(path);
+            return self.supply.watch(path, opening).await;
         };
-        let nar = self.read_held(held).await;
+        let nar = self.supply.watch(path, self.read_held(held)).await;
         let nar = nar.inspect_err(|error| note(&self.lost, path, error))?;
         let (lost, path) = (self.lost.clone(), path.clone());
         Ok(Box::pin(nar.inspect(move |chunk| {

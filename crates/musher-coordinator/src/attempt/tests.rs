@@ -12,6 +12,7 @@ use super::{End, run};
 use crate::attempt_log::{AttemptLog, attempt_log};
 use crate::build::Limits;
 use crate::builder::{Fault, Outcome};
+use crate::supply::STALL;
 use crate::testing::{FakeMachine, Try, order, soon, spec};
 
 struct Running {
@@ -127,6 +128,29 @@ async fn time_in_which_inputs_are_sent_does_not_count() {
     let end = soon(end).await.expect("no panic");
     let end = outcome(end);
     assert_eq!(end.result.status, BuildStatus::Built);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_does_not_take_its_inputs_is_at_fault() {
+    let started_at = Instant::now();
+    let running = sending(limits()).await;
+    let Running {
+        attempt, end, _dir, ..
+    } = running;
+    attempt.tastes("src");
+    match soon(end).await.expect("no panic") {
+        End::Fault { reason, .. } => {
+            assert_eq!(
+                reason,
+                "it took nothing of the inputs sent to it for 10 min"
+            );
+        }
+        End::Outcome { .. } | End::Outdated { .. } | End::Bereft { .. } => {
+            panic!("it is a fault")
+        }
+    }
+    assert_eq!(started_at.elapsed(), STALL);
+    soon(attempt.is_dropped()).await;
 }
 
 #[tokio::test(start_paused = true)]

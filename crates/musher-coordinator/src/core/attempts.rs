@@ -45,7 +45,8 @@ impl Core {
                 self.home.clone(),
                 record.spec.held.clone(),
                 self.handle.clone(),
-            ),
+            )
+            .towards(target.traffic.clone()),
         };
         debug!(build = build.0, lease = lease.0, %machine, "attempt starts");
         record.state = State::Running { lease };

@@ -16,6 +16,7 @@ use crate::build::Ended;
 use crate::builder::{Builder, BuilderInfo};
 use crate::known_paths::KnownPaths;
 use crate::supervisor::{Supervisor, supervise};
+use crate::supply::Traffic;
 
 /// A machine as it is to be from now on.
 pub(crate) struct MachineSetup {
@@ -54,6 +55,8 @@ pub(super) struct Machine {
     connect: String,
     pub(super) builder: Arc<dyn Builder>,
     pub(super) known: Arc<KnownPaths>,
+    /// What is sent to it.
+    pub(super) traffic: Arc<Traffic>,
     pub(super) info: Option<BuilderInfo>,
     /// How many attempts it makes at once.
     pub(super) slots: u32,
@@ -115,6 +118,7 @@ impl Core {
                     connect: setup.connect,
                     builder,
                     known: Arc::default(),
+                    traffic: Arc::default(),
                     info: None,
                     slots: setup.spec.slots,
                     is_child: setup.is_child,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use musher_protocol::types::{BuildResult, BuildStatus, PathInfo};
 use musher_store::{NarStream, Store as _, StoreError};
 use nix_derivation::StorePath;
@@ -48,6 +48,8 @@ enum Step {
     Log(String),
     /// Read an input's NAR, and end where that fails.
     Read(StorePath),
+    /// Read the beginning of an input's NAR, and no more.
+    Taste(StorePath),
     End(Box<Result<Outcome, Fault>>, oneshot::Sender<()>),
 }
 
@@ -97,6 +99,11 @@ impl Try {
     pub(crate) async fn cannot_read(self, input: &str) {
         self.step(Step::Read(super::path(input)));
         self.is_dropped().await;
+    }
+
+    /// The beginning of an input is read, and then no more of it.
+    pub(crate) fn tastes(&self, input: &str) {
+        self.step(Step::Taste(super::path(input)));
     }
 
     /// The build succeeds. Its NAR is on its way.
@@ -202,12 +209,18 @@ impl Builder for FakeMachine {
         };
         // A test that does not look wants no attempt to end either.
         let _ = self.tries.send(attempt);
+        let mut tasted = Vec::new();
         loop {
             match script.recv().await {
                 Some(Step::Start) => log.build_starts(),
                 Some(Step::Log(line)) => log.line(line.as_bytes())?,
                 Some(Step::Read(path)) => {
                     drop(order.sources.read_nar(&path).await?);
+                }
+                Some(Step::Taste(path)) => {
+                    let mut nar = order.sources.read_nar(&path).await?;
+                    nar.next().await.transpose()?;
+                    tasted.push(nar);
                 }
                 Some(Step::End(end, taken)) => {
                     let _ = taken.send(());
