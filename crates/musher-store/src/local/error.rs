@@ -2,11 +2,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix_archive::nar;
 use rusqlite::ErrorCode;
 
 use super::CanonicalError;
+use crate::LockHolder;
 
 /// Whose fault an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,20 @@ pub enum LocalError {
     Unwanted {
         /// The file.
         path: PathBuf,
+    },
+    /// A garbage collector keeps everybody waiting.
+    #[error(
+        "the garbage collector of {} has not answered for {} s; it holds `{}`",
+        .holder.as_ref().map_or_else(|| "another process".to_owned(), ToString::to_string),
+        .after.as_secs(), .lock.display()
+    )]
+    SilentCollector {
+        /// The lock that it holds.
+        lock: PathBuf,
+        /// Which, where that can be seen.
+        holder: Option<LockHolder>,
+        /// For how long it was waited.
+        after: Duration,
     },
     /// The layout on disk is of another version.
     #[error("the store's schema in `{}` is version {found}, not {}", .path.display(), super::layout::SCHEMA)]
@@ -249,6 +265,7 @@ impl LocalError {
         match self {
             Self::Io { .. }
             | Self::Unwanted { .. }
+            | Self::SilentCollector { .. }
             | Self::Canonical(CanonicalError::Io { .. }) => ErrorClass::Environment,
             Self::Canonical(_) => ErrorClass::User,
             Self::Unpack { source, .. } | Self::Pack { source, .. }
@@ -334,6 +351,7 @@ impl LocalError {
             Self::Unsigned { .. } => {
                 "sign it with a key that this store trusts, or have a trusted user copy it"
             }
+            Self::SilentCollector { .. } => "let it go on if it was stopped, or end it",
             Self::Link { .. } => "name the place that the link leads to",
             Self::NoReference { reference, .. } => {
                 return Some(format!("add `{reference}` to the store first"));

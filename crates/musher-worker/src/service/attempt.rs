@@ -233,8 +233,10 @@ async fn work(
     });
     let ended = means.build.build(&order, slot.number(), log).await;
     // The others were protected before the build.
-    let found = (ended.outputs.values()).map(|info| &info.path);
-    match job.roots.add_all(found) {
+    let found = (ended.outputs.values()).map(|info| info.path.clone());
+    let (found, roots): (Vec<_>, _) = (found.collect(), job.roots.clone());
+    // It may have to wait for a garbage collector.
+    match crate::service::blocking(move || roots.add_all(&found)).await {
         Ok(()) => over(ended),
         Err(error) => over(stopped_by_store(&error)),
     }

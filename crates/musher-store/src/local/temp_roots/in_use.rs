@@ -8,10 +8,11 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{self, AtomicBool};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix_derivation::StorePath;
 
@@ -21,9 +22,17 @@ use super::super::gc;
 use super::super::last_use::LastUse;
 use super::super::layout::Layout;
 use super::list::List;
+use crate::LockHolder;
 
 /// How long a collector gets to open its socket before it is asked again.
 const COLLECTOR_STARTS: Duration = Duration::from_millis(20);
+/// How long a collector may take to answer. It does so at once, unless it is
+/// deleting just that path.
+const COLLECTOR_ANSWERS: Duration = Duration::from_secs(300);
+/// How long one may run that answers nobody: an old Nix opens no socket.
+const OLD_COLLECTOR_ENDS: Duration = Duration::from_secs(3600);
+/// How long it is waited for in silence.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Paths that may be listed and not in use while others are in use.
 const SLACK: usize = 64;
 
@@ -87,7 +96,26 @@ pub(in crate::local) struct InUse {
     last_use: Arc<LastUse>,
     /// Held by a collector for as long as it runs.
     gc_lock: OnceLock<File>,
+    /// How long a collector may take to answer.
+    bound: Duration,
     state: Mutex<State>,
+}
+
+/// A wait for a collector.
+#[derive(Debug)]
+struct Wait {
+    since: Instant,
+    /// Whether it was said that there is one.
+    said: bool,
+}
+
+impl Default for Wait {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            said: false,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +133,7 @@ impl InUse {
             layout: layout.clone(),
             last_use: Arc::clone(last_use),
             gc_lock: OnceLock::new(),
+            bound: COLLECTOR_ANSWERS,
             state: Mutex::default(),
         }
     }
@@ -193,22 +222,24 @@ impl InUse {
     fn make_known(&self, uses: &[&Use]) -> Result<(), LocalError> {
         let gc_lock = self.gc_lock()?;
         let path = self.layout.gc_lock();
+        let mut wait = Wait::default();
         loop {
             // That it can be had for a moment is all: nobody else needs to wait.
             if try_lock_file(gc_lock, &path, Hold::Shared)? {
                 return unlock_file(gc_lock, &path);
             }
-            if self.tell_collector(uses)? {
+            if self.tell_collector(uses, &mut wait)? {
                 return Ok(());
             }
             // It has not opened its socket yet, or is about to end.
             thread::sleep(COLLECTOR_STARTS);
+            self.goes_on(&mut wait, OLD_COLLECTOR_ENDS)?;
         }
     }
 
     /// Tells a running collector of new roots, and waits until it is not about
     /// to delete them. Whether it answered.
-    fn tell_collector(&self, uses: &[&Use]) -> Result<bool, LocalError> {
+    fn tell_collector(&self, uses: &[&Use], wait: &mut Wait) -> Result<bool, LocalError> {
         let socket = self.layout.gc_socket();
         let failed = LocalError::io("tell the garbage collector at", &socket);
         let mut stream = match gc::connect(&socket) {
@@ -216,18 +247,81 @@ impl InUse {
             Err(error) if is_over(&error) => return Ok(false),
             Err(error) => return Err(failed(error)),
         };
+        let look = Some(PATIENCE.min(self.bound));
+        (stream.set_read_timeout(look))
+            .and_then(|()| stream.set_write_timeout(look))
+            .map_err(&failed)?;
         for part in uses {
             let line = format!("{}\n", self.layout.render(&part.0.path));
-            let told = stream
-                .write_all(line.as_bytes())
-                .and_then(|()| stream.read_exact(&mut [0]));
-            match told {
+            match self.exchange(&mut stream, line.as_bytes(), wait)? {
                 Ok(()) => {}
                 Err(error) if is_over(&error) => return Ok(false),
                 Err(error) => return Err(failed(error)),
             }
         }
         Ok(true)
+    }
+
+    /// Sends a line, and waits for the byte that answers it.
+    fn exchange(
+        &self,
+        stream: &mut UnixStream,
+        line: &[u8],
+        wait: &mut Wait,
+    ) -> Result<io::Result<()>, LocalError> {
+        let mut rest = line;
+        while !rest.is_empty() {
+            match self.patiently(wait, || stream.write(rest))? {
+                Ok(0) => return Ok(Err(ErrorKind::WriteZero.into())),
+                Ok(count) => rest = &rest[count..],
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        let answer = self.patiently(wait, || stream.read(&mut [0]))?;
+        Ok(answer.and_then(|count| match count {
+            0 => Err(ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }))
+    }
+
+    /// Does `step`, which has a time limit, until it is done or takes too long.
+    fn patiently<T>(
+        &self,
+        wait: &mut Wait,
+        mut step: impl FnMut() -> io::Result<T>,
+    ) -> Result<io::Result<T>, LocalError> {
+        loop {
+            match step() {
+                Err(error) if is_late(&error) => self.goes_on(wait, self.bound)?,
+                done => return Ok(done),
+            }
+        }
+    }
+
+    /// Says what is waited for, or that it is waited for no longer.
+    fn goes_on(&self, wait: &mut Wait, bound: Duration) -> Result<(), LocalError> {
+        let waited = wait.since.elapsed();
+        if waited >= bound {
+            return Err(LocalError::SilentCollector {
+                lock: self.layout.gc_lock(),
+                holder: self.collector(),
+                after: bound,
+            });
+        }
+        if waited >= PATIENCE && !wait.said {
+            wait.said = true;
+            let holder = self.collector().map(|holder| holder.to_string());
+            tracing::warn!(
+                holder,
+                "waiting for a garbage collector to take note of paths in use"
+            );
+        }
+        Ok(())
+    }
+
+    /// Who collects, if that can be seen.
+    fn collector(&self) -> Option<LockHolder> {
+        LockHolder::of(self.gc_lock.get()?)
     }
 
     fn gc_lock(&self) -> Result<&File, LocalError> {
@@ -300,6 +394,14 @@ fn text(layout: &Layout, paths: &[&StorePath]) -> String {
     text
 }
 
+/// Whether something took longer than it was to be waited for.
+fn is_late(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
+}
+
 /// Whether a collector does not listen yet, or not any more.
 fn is_over(error: &io::Error) -> bool {
     matches!(
@@ -310,4 +412,36 @@ fn is_over(error: &io::Error) -> bool {
             | ErrorKind::ConnectionReset
             | ErrorKind::UnexpectedEof
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::super::flock::{Hold, Lock};
+    use super::super::super::{LocalError, LocalOptions, LocalStore};
+    use super::InUse;
+    use nix_derivation::StorePath;
+
+    #[test]
+    fn a_collector_that_was_stopped_is_named_and_not_waited_for_for_ever() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = LocalStore::open(LocalOptions::below(dir.path())).expect("a store");
+        let mut in_use = InUse::new(&store.layout, &store.last_use);
+        in_use.bound = Duration::from_millis(10);
+        // As of one that was stopped: it has the lock, and its socket.
+        let _lock = Lock::wait(&store.layout.gc_lock(), Hold::Exclusive).expect("free");
+        let socket = store.layout.gc_socket();
+        std::fs::create_dir_all(socket.parent().expect("a directory")).expect("made");
+        let _socket = UnixListener::bind(&socket).expect("bound");
+        let path = StorePath::from_parts([7; 20], "lib").expect("a path");
+        let in_use = Arc::new(in_use);
+        let added = super::super::TempRoots::new(&in_use).and_then(|roots| roots.add(&path));
+        let Err(LocalError::SilentCollector { holder, .. }) = added else {
+            panic!("nobody answers: {added:?}");
+        };
+        assert_eq!(holder.map(|holder| holder.pid), Some(std::process::id()));
+    }
 }
