@@ -3,7 +3,7 @@
 //! however it ends. So a socket of a dead process can never be taken for ours,
 //! and which masters are left over is known without looking at a process name.
 
-use std::fs::{DirBuilder, File, Permissions, TryLockError};
+use std::fs::{DirBuilder, DirEntry, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::mux::{Mux, MuxError};
+use crate::{LockError, lock_within};
 
 /// How many random characters a process's own directory is named by.
 const NAME_LENGTH: usize = 8;
@@ -24,6 +25,9 @@ const LONGEST_SOCKET: usize = 107 - 17;
 
 /// How long a leftover master may take to answer that it ends.
 const LEFTOVER_ANSWERS: Duration = Duration::from_secs(2);
+
+/// How long another process may be at work in the directory.
+const TURN: Duration = Duration::from_secs(60);
 
 /// This process's own directory of control sockets. Removed when dropped.
 #[derive(Debug)]
@@ -113,7 +117,8 @@ impl ControlDir {
         // Held while directories come and go, so that none is cleaned away
         // between its making and its locking.
         let turn = take_turn(dir).await.map_err(failed(dir))?;
-        clean(dir).await.map_err(failed(dir))?;
+        let found = dir.read_dir().map_err(failed(dir))?;
+        clean(found).await.map_err(failed(dir))?;
         let own = Self::make(dir).map_err(failed(dir));
         drop(turn);
         own
@@ -168,30 +173,41 @@ fn check_name(dir: &Path) -> Result<(), ControlDirError> {
 /// Waits until no other process is at work in `dir`; over when dropped.
 async fn take_turn(dir: &Path) -> io::Result<File> {
     let turn = File::open(dir)?;
-    tokio::task::spawn_blocking(move || turn.lock().map(|()| turn))
-        .await
-        .map_err(io::Error::other)?
+    match lock_within(&turn, TURN).await {
+        Ok(()) => Ok(turn),
+        Err(LockError::Io(error)) => Err(error),
+        Err(held) => Err(io::Error::other(held)),
+    }
 }
 
-/// Ends what dead processes left in `dir`, and removes their directories.
-async fn clean(dir: &Path) -> io::Result<()> {
-    for entry in dir.read_dir()? {
+/// Ends what dead processes left in the directories `found`, and removes these.
+async fn clean(found: impl Iterator<Item = io::Result<DirEntry>>) -> io::Result<()> {
+    for entry in found {
         let entry = entry?;
-        if !entry.file_type()?.is_dir() {
-            continue;
-        }
-        let own = entry.path();
-        let lock = File::open(&own)?;
-        match lock.try_lock() {
-            Ok(()) => {
-                end_masters(&own).await?;
-                std::fs::remove_dir_all(&own)?;
-            }
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(error),
+        match clean_own(&entry).await {
+            // Whose it was has just tidied up.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            cleaned => cleaned?,
         }
     }
     Ok(())
+}
+
+/// The same with the directory of one process.
+async fn clean_own(entry: &DirEntry) -> io::Result<()> {
+    if !entry.file_type()?.is_dir() {
+        return Ok(());
+    }
+    let own = entry.path();
+    let lock = File::open(&own)?;
+    match lock.try_lock() {
+        Ok(()) => {
+            end_masters(&own).await?;
+            std::fs::remove_dir_all(&own)
+        }
+        Err(TryLockError::WouldBlock) => Ok(()),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// Asks each master with a socket in `own` to end.
@@ -211,4 +227,22 @@ async fn end_masters(own: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clean;
+
+    #[tokio::test]
+    async fn whoever_tidies_up_at_the_same_time_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (gone, left) = (dir.path().join("gone"), dir.path().join("left"));
+        for own in [&gone, &left] {
+            std::fs::create_dir(own).expect("made");
+        }
+        let found: Vec<_> = dir.path().read_dir().expect("read").collect();
+        std::fs::remove_dir(&gone).expect("removed");
+        clean(found.into_iter()).await.expect("cleaned");
+        assert!(!left.exists());
+    }
 }
