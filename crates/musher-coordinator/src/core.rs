@@ -5,6 +5,7 @@
 mod attempts;
 mod command;
 mod machine;
+mod reasons;
 mod recent;
 mod record;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub(crate) use view::{BuildView, Finished, Lacks, MachineView, View};
 
 use attempts::Running;
 use machine::Machine;
+use reasons::Reasons;
 use recent::RecentOutputs;
 use record::{BuildKey, Record, State};
 
@@ -60,6 +62,7 @@ pub(crate) struct Core {
     last_turn: u64,
     finished: VecDeque<Finished>,
     recent: RecentOutputs,
+    reasons: Reasons,
     handle: CoreHandle,
 }
 
@@ -91,6 +94,7 @@ impl Core {
             last_turn: 0,
             finished: VecDeque::new(),
             recent: RecentOutputs::default(),
+            reasons: Reasons::default(),
             handle: handle.clone(),
         };
         tokio::spawn(core.run(inbox));
@@ -98,7 +102,17 @@ impl Core {
     }
 
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        while let Some(command) = inbox.recv().await {
+        loop {
+            let command = tokio::select! {
+                command = inbox.recv() => command,
+                () = self.reasons.due() => {
+                    self.refresh_reasons();
+                    continue;
+                }
+            };
+            let Some(command) = command else {
+                return;
+            };
             if let Some(reply) = self.handle(command) {
                 self.stop().await;
                 // Whoever asked may be out of patience.
@@ -131,6 +145,7 @@ impl Core {
                 resume,
                 reply,
             } => {
+                self.reasons.are_stale_now();
                 let known = self.machines.contains_key(&machine);
                 let event = match resume {
                     false => Event::MachineDrained { machine },
@@ -194,6 +209,7 @@ impl Core {
     }
 
     fn tell(&mut self, event: Event) {
+        self.reasons.are_stale();
         let actions = self.scheduler.handle(self.now(), event);
         for action in actions {
             self.perform(action);
@@ -381,7 +397,7 @@ impl Core {
             ..
         }) = self.scheduler.explain(build)
         {
-            record.stage(Stage::Waiting(view::waiting_text(&status).into()));
+            record.waits(&view::waiting_text(&status));
         }
     }
 }

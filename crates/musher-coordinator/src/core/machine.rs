@@ -86,6 +86,7 @@ impl Core {
     /// new comes before what goes: a build that fits only a machine that was
     /// renamed must not be refused in between.
     pub(super) fn configure(&mut self, machines: BTreeMap<MachineId, MachineSetup>) -> Vec<String> {
+        self.reasons.are_stale_now();
         let mut changes = Vec::new();
         let gone: Vec<_> = self
             .machines
@@ -140,7 +141,6 @@ impl Core {
             });
             self.machines.remove(&id);
         }
-        self.explain_all_waiting();
         changes
     }
 
@@ -176,6 +176,7 @@ impl Core {
     }
 
     pub(super) fn machine_news(&mut self, machine: MachineId, turn: u64, news: MachineNews) {
+        self.reasons.are_stale_now();
         let known = self.machines.get_mut(&machine);
         let Some(known) = known.filter(|machine| machine.turn == turn) else {
             return;
@@ -200,7 +201,6 @@ impl Core {
                 if is_hopeless {
                     self.give_up_on_children();
                 }
-                self.explain_all_waiting();
             }
         }
     }

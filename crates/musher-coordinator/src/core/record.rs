@@ -102,6 +102,17 @@ impl Record {
         self.progress.send_modify(|progress| progress.stage = stage);
     }
 
+    /// Shows what it waits for, if that is news.
+    pub(super) fn waits(&self, reason: &str) {
+        self.progress.send_if_modified(|progress| {
+            let is_known = matches!(&progress.stage, Stage::Waiting(known) if **known == *reason);
+            if !is_known {
+                progress.stage = Stage::Waiting(reason.into());
+            }
+            !is_known
+        });
+    }
+
     /// Whether it is over and its outputs are not there.
     pub(super) fn has_failed(&self) -> bool {
         match &self.progress.borrow().stage {

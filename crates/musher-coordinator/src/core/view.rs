@@ -172,13 +172,4 @@ impl Core {
             watchers: record.progress.receiver_count(),
         }
     }
-
-    /// Tells those who follow waiting builds that the reasons have changed.
-    pub(super) fn explain_all_waiting(&self) {
-        for (build, record) in &self.builds {
-            if record.state == State::Queued {
-                self.explain_waiting(*build);
-            }
-        }
-    }
 }

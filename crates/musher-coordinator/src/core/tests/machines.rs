@@ -196,3 +196,44 @@ async fn a_stopped_core_hands_everything_back() {
     let view = team.core.ask(|reply| Command::View { reply }).await;
     assert!(view.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_waited_for_stays_true() {
+    let mut team = Team::new(&[("b1", 1), ("b2", 1)]).await;
+    team.machine("b2").reachable(false);
+    team.until_away("b2", true).await;
+    let _one = team.request(spec("one", &[])).await;
+    let one = team.next_try().await;
+    let _two = team.request(spec("two", &[])).await;
+    let mut three = team.request(spec("three", &[])).await;
+    waits(
+        &mut three,
+        "1 build is before it: b1 has its one slot taken; b2 is away",
+    )
+    .await;
+
+    // A machine comes back, and another build takes it.
+    team.machine("b2").reachable(true);
+    assert_eq!(team.next_try().await.build, "two");
+    waits(
+        &mut three,
+        "waiting for a machine: b1, b2 has its one slot taken",
+    )
+    .await;
+
+    for (resume, reason) in [
+        (false, "b2 has its one slot taken; b1 is drained"),
+        (true, "b1, b2 has its one slot taken"),
+    ] {
+        let drain = |reply| Command::Drain {
+            machine: "b1".into(),
+            resume,
+            reply,
+        };
+        assert!(team.core.ask(drain).await.expect("the core runs"));
+        waits(&mut three, reason).await;
+        let told = team.view().await.builds.pop().map(|build| build.waiting);
+        assert_eq!(told, Some(format!("waiting for a machine: {reason}")));
+    }
+    drop(one);
+}
