@@ -21,7 +21,7 @@ use super::{Client, is_lost, refused};
 const PEER_END: Duration = Duration::from_millis(500);
 
 /// What is spoken over one transport.
-pub(super) struct Channel {
+pub(crate) struct Channel {
     pub(super) client: Client,
     /// Its drop ends the connection.
     peer: Peer,

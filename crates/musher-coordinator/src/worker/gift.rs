@@ -2,6 +2,7 @@
 //! exchange.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use super::channel::Channel;
 use super::session::Session;
 
 /// Messages that may wait for the connection; NARs come in chunks of 64 KiB.
@@ -27,6 +29,7 @@ const ATTEMPT: &str = "take paths";
 /// to come.
 pub struct Gift<'a> {
     session: &'a Session,
+    channel: Arc<Channel>,
     replies: Streaming<api::GiftReply>,
     /// The paths that it wanted.
     pub wanted: BTreeSet<StorePath>,
@@ -46,16 +49,17 @@ impl Session {
         let begin = api::Begin { lease };
         // The worker answers once it knows whose gift it is.
         let first = send(&items, Item::Begin(begin));
-        let mut client = self.bulk().await?;
+        let channel = self.bulk().await?;
+        let mut client = channel.client.clone();
         let call = client.give_nars(ReceiverStream::new(queue));
         let (_, replies) = tokio::join!(first, call);
         let mut replies = match replies {
             Ok(replies) => replies.into_inner(),
-            Err(status) => return Err(self.bulk_failure(ATTEMPT, &status).await),
+            Err(status) => return Err(self.bulk_failure(&channel, ATTEMPT, &status).await),
         };
         let (_, wanted) = tokio::join!(
             offer(&items, self.store_dir(), infos),
-            self.wanted(&mut replies, infos.len().div_ceil(PATHS)),
+            self.wanted(&channel, &mut replies, infos.len().div_ceil(PATHS)),
         );
         let wanted = wanted?;
         let sending = async {
@@ -72,11 +76,12 @@ impl Session {
             sent = sending => sent?,
             reply = replies.message() => {
                 let status = reply.err().unwrap_or_else(|| Status::internal("it hung up"));
-                return Err(self.bulk_failure(ATTEMPT, &status).await);
+                return Err(self.bulk_failure(&channel, ATTEMPT, &status).await);
             }
         }
         Ok(Gift {
             session: self,
+            channel,
             replies,
             wanted,
         })
@@ -84,6 +89,7 @@ impl Session {
 
     async fn wanted(
         &self,
+        channel: &Arc<Channel>,
         replies: &mut Streaming<api::GiftReply>,
         offers: usize,
     ) -> Result<BTreeSet<StorePath>, StoreError> {
@@ -95,7 +101,7 @@ impl Session {
                     let status = Status::internal("it answered too few offers");
                     return Err(super::refused(ATTEMPT, &status));
                 }
-                Err(status) => return Err(self.bulk_failure(ATTEMPT, &status).await),
+                Err(status) => return Err(self.bulk_failure(channel, ATTEMPT, &status).await),
             };
             for path in &reply.wanted {
                 wanted.insert(self.parse(path)?);
@@ -123,7 +129,10 @@ impl Gift<'_> {
                 ATTEMPT,
                 &Status::internal("it answered an offer twice"),
             )),
-            Err(status) => Err(self.session.bulk_failure(ATTEMPT, &status).await),
+            Err(status) => {
+                let failure = self.session.bulk_failure(&self.channel, ATTEMPT, &status);
+                Err(failure.await)
+            }
         }
     }
 }

@@ -40,7 +40,7 @@ pub struct SessionOptions {
 pub struct Session {
     way: Arc<Way>,
     options: SessionOptions,
-    control: Channel,
+    control: Arc<Channel>,
     /// The connection for NARs; none before it is needed, and where one is
     /// all there can be.
     bulk: Mutex<Option<Arc<Channel>>>,
@@ -133,7 +133,7 @@ impl Session {
         Ok(Self {
             way,
             options,
-            control,
+            control: Arc::new(control),
             bulk: Mutex::new(None),
             hello,
             store_dir,
@@ -193,13 +193,13 @@ impl Session {
     }
 
     /// For NARs. Connects if need be.
-    pub(crate) async fn bulk(&self) -> Result<Client, StoreError> {
+    pub(crate) async fn bulk(&self) -> Result<Arc<Channel>, StoreError> {
         if !self.way.has_many() {
-            return Ok(self.control());
+            return Ok(self.control.clone());
         }
         let mut bulk = self.bulk.lock().await;
         if let Some(channel) = &*bulk {
-            return Ok(channel.client.clone());
+            return Ok(channel.clone());
         }
         let opening = async {
             let channel = Channel::open(self.way.transport().await?).await?;
@@ -213,21 +213,27 @@ impl Session {
                 after: bound,
             })
         })?;
-        let client = opened.client.clone();
-        *bulk = Some(Arc::new(opened));
-        Ok(client)
+        let opened = Arc::new(opened);
+        *bulk = Some(opened.clone());
+        Ok(opened)
     }
 
-    /// Why a call on [`Self::bulk`] failed; the next one gets a new connection
-    /// if that is what broke.
-    pub(crate) async fn bulk_failure(&self, attempt: &'static str, status: &Status) -> StoreError {
-        if !super::is_lost(status) {
-            return super::refused(attempt, status);
+    /// Why a call on `channel`, which was got by [`Self::bulk`], failed; the
+    /// next one gets a new connection if that is what broke.
+    pub(crate) async fn bulk_failure(
+        &self,
+        channel: &Arc<Channel>,
+        attempt: &'static str,
+        status: &Status,
+    ) -> StoreError {
+        if super::is_lost(status) {
+            let mut bulk = self.bulk.lock().await;
+            // There may be a new one already, which is not to blame.
+            if (bulk.as_ref()).is_some_and(|current| Arc::ptr_eq(current, channel)) {
+                *bulk = None;
+            }
         }
-        match self.bulk.lock().await.take() {
-            Some(channel) => channel.failure(attempt, status).await,
-            None => self.failure(attempt, status).await,
-        }
+        channel.failure(attempt, status).await
     }
 }
 

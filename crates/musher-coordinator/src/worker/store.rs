@@ -90,9 +90,10 @@ impl Store for Session {
             path: self.store_dir().render_path(path),
             offset: 0,
         };
-        let chunks = match self.bulk().await?.take_nar(request).await {
+        let bulk = self.bulk().await?;
+        let chunks = match bulk.client.clone().take_nar(request).await {
             Ok(chunks) => chunks.into_inner(),
-            Err(status) => return Err(self.bulk_failure(ATTEMPT, &status).await),
+            Err(status) => return Err(self.bulk_failure(&bulk, ATTEMPT, &status).await),
         };
         Ok(Box::pin(chunks.map(|chunk| match chunk {
             Ok(chunk) => Ok(chunk.bytes),

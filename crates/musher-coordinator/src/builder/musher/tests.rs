@@ -3,6 +3,8 @@
 
 mod bench;
 
+use std::sync::Arc;
+
 use musher_api::{Versions, worker as api};
 use musher_protocol::types::BuildStatus;
 use tokio::sync::oneshot;
@@ -142,4 +144,18 @@ async fn a_worker_of_the_version_before_builds_too() {
     assert!(held.take(&path("app")).is_none(), "it knows no such thing");
     let nar = bench.builder.read_nar(&path("app")).await.expect("a NAR");
     assert_eq!(bench::read(nar).await, crate::testing::nar("app"));
+}
+
+#[tokio::test]
+async fn who_hears_late_of_a_broken_connection_does_not_break_the_next() {
+    let bench = Bench::new().await;
+    let session = soon(bench.builder.session(None)).await.expect("a session");
+    let bulk = async || soon(session.bulk()).await.expect("a connection");
+    let gone = tonic::Status::unavailable("it broke");
+    let first = bulk().await;
+    session.bulk_failure(&first, "give", &gone).await;
+    let second = bulk().await;
+    assert!(!Arc::ptr_eq(&first, &second));
+    session.bulk_failure(&first, "give", &gone).await;
+    assert!(Arc::ptr_eq(&second, &bulk().await));
 }
