@@ -2,7 +2,10 @@
 
 use nix_derivation::StorePath;
 
-use crate::{BuildId, LeaseId, MachineId, MachineSpec, Needs, Timestamp};
+use crate::{
+    BuildId, Estimate, LeaseId, MachineId, MachineSpec, Needs, OwnerId, RequestId, SpeedFactor,
+    Timestamp,
+};
 
 /// A fact reported to the scheduler.
 ///
@@ -70,15 +73,64 @@ pub enum Event {
         /// Which.
         machine: MachineId,
     },
-    /// Someone wants a build whose inputs exist. Requested again while it
-    /// waits or runs, it stays as it is.
+    /// The bandwidth towards a machine was measured.
+    LinkMeasured {
+        /// Which.
+        machine: MachineId,
+        /// What arrives there, in bytes a second; finite and above zero, or
+        /// the event is ignored.
+        bytes_per_second: f64,
+    },
+    /// How fast a machine truly is was learnt from what it built.
+    SpeedMeasured {
+        /// Which.
+        machine: MachineId,
+        /// Its speed beside a machine of factor 1; counts from now on instead
+        /// of the configured one.
+        factor: SpeedFactor,
+    },
+    /// Somebody asks for builds that belong together. Said again of an open
+    /// request, it changes the priority and the limit.
+    RequestOpened {
+        /// Its number.
+        request: RequestId,
+        /// Who asks.
+        owner: OwnerId,
+        /// What it is worth beside others: each step doubles its share of the
+        /// slots. 0 is the usual; beyond -10 and 10 it counts as these.
+        priority: i8,
+        /// The most attempts at once for all requests of the owner; the
+        /// newest limit counts.
+        max_running: Option<u32>,
+    },
+    /// The request is over. What was only planned for it is forgotten; builds
+    /// that were requested stay until they are cancelled.
+    RequestClosed {
+        /// Which.
+        request: RequestId,
+    },
+    /// Builds that a request will come to, whose inputs may not exist yet. The
+    /// plan of a request may come in several events.
+    BuildsPlanned {
+        /// For whom.
+        request: RequestId,
+        /// What.
+        builds: Vec<PlannedBuild>,
+    },
+    /// Someone wants a build whose inputs exist. It may have been planned
+    /// before. Requested again while it waits or runs it stays as it is, and is
+    /// wanted by the other request too.
     BuildRequested {
+        /// For whom; a build on its own is a request of its own.
+        request: Option<RequestId>,
         /// Which.
         build: BuildId,
         /// What it needs of a machine.
         needs: Needs,
         /// What must be there before it can start.
         inputs: Vec<Input>,
+        /// What it is expected to cost.
+        estimate: Estimate,
     },
     /// Nobody wants the build any more.
     BuildCancelled {
@@ -93,6 +145,22 @@ pub enum Event {
         /// How.
         end: AttemptEnd,
     },
+    /// Nothing happened but time; see [`review_at`](crate::Scheduler::review_at).
+    TimePassed,
+}
+
+/// A build that is not ready yet, as far as it is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedBuild {
+    /// Which.
+    pub build: BuildId,
+    /// What it needs of a machine.
+    pub needs: Needs,
+    /// The builds that come before it, as far as they are not over. One that
+    /// is unknown when the event comes counts as over.
+    pub after: Vec<BuildId>,
+    /// What it is expected to cost.
+    pub estimate: Estimate,
 }
 
 /// How an attempt ended.

@@ -4,26 +4,40 @@
 use std::fmt;
 
 use crate::needs::Lacks;
-use crate::{Fault, Lack, LeaseId, MachineId, MachineSpec, Presence, Timestamp};
+use crate::{Estimate, Fault, Lack, LeaseId, MachineId, MachineSpec, OwnerId, Presence, Timestamp};
 
 /// What becomes of a build at present.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explanation {
-    /// Whether it waits or runs.
+    /// Whether it is planned, waits or runs.
     pub status: Status,
+    /// What it is expected to cost.
+    pub estimate: Estimate,
+    /// How long it and the longest row of builds after it are expected to take
+    /// on machines of speed factor 1, in seconds.
+    pub rank_seconds: f64,
     /// Attempts of it that machines failed at, oldest first.
     pub faults: Vec<Fault>,
 }
 
-/// Whether a build waits or runs.
+/// Whether a build is planned, waits or runs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Status {
+    /// What it needs is not there yet.
+    Planned {
+        /// How many builds come before it at once.
+        after: usize,
+    },
     /// It waits for a machine.
     Waiting {
         /// Since when.
         since: Timestamp,
-        /// How many waiting builds are before it in the order.
+        /// How many waiting builds that may run on the same machines are before
+        /// it in the order; 100 stands for more.
         ahead: usize,
+        /// Who has as many attempts running as they may have, and how many
+        /// that is, if it is only they who ask for it.
+        limit: Option<(OwnerId, u32)>,
         /// Each machine of the fleet in the order of names, and why it does not
         /// make the build now.
         machines: Vec<(MachineId, WhyNot)>,
@@ -36,6 +50,8 @@ pub enum Status {
         lease: LeaseId,
         /// Where.
         machine: MachineId,
+        /// When it was expected to end when it began.
+        expected_end: Timestamp,
     },
 }
 
@@ -64,6 +80,22 @@ pub enum WhyNot {
     /// It failed at this build before, and another machine, at present busy,
     /// has not.
     FaultedHere,
+    /// It has a free slot, but not the memory.
+    NoMemory {
+        /// What the build is expected to take, in bytes.
+        needed: u64,
+        /// What is left there, in bytes.
+        left: u64,
+    },
+    /// It has a free slot, but a better one will be free soon enough.
+    Slower {
+        /// Where.
+        awaited: MachineId,
+        /// When.
+        free_at: Timestamp,
+    },
+    /// It has a free slot, and it is not this build's turn yet.
+    OthersFirst,
 }
 
 impl fmt::Display for WhyNot {
@@ -78,6 +110,22 @@ impl fmt::Display for WhyNot {
             Self::FaultedHere => {
                 f.write_str("failed at it before, so a busy machine is waited for")
             }
+            Self::NoMemory { needed, left } => {
+                let mib = |bytes: &u64| bytes.div_ceil(1 << 20);
+                let (needed, left) = (mib(needed), mib(left));
+                write!(
+                    f,
+                    "has {left} MiB of memory left, and it takes {needed} MiB"
+                )
+            }
+            // When that is, is left to the caller, who knows the time.
+            Self::Slower { awaited, .. } => {
+                write!(
+                    f,
+                    "would finish it later than `{awaited}`, which is soon free"
+                )
+            }
+            Self::OthersFirst => f.write_str("is about to be given to others"),
         }
     }
 }
@@ -93,4 +141,23 @@ pub struct MachineView<'a> {
     pub drained: bool,
     /// Slots taken, those of cancelled attempts that have not ended included.
     pub running: usize,
+    /// How fast it is beside a machine of factor 1, as far as is known.
+    pub speed: f64,
+}
+
+/// How far a request is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outlook {
+    /// Builds that need others first.
+    pub planned: usize,
+    /// Builds that wait for a machine.
+    pub waiting: usize,
+    /// Builds that run.
+    pub running: usize,
+    /// What all of these are expected to take one after the other, in seconds on
+    /// a machine of speed factor 1. Running ones count whole.
+    pub work_seconds: f64,
+    /// What the longest row of builds that need each other is expected to take,
+    /// in seconds on machines of speed factor 1.
+    pub longest_row_seconds: f64,
 }

@@ -20,6 +20,9 @@ pub struct MachineSpec {
     pub supported_features: BTreeSet<String>,
     /// Features a build must require to be built here.
     pub mandatory_features: BTreeSet<String>,
+    /// The memory that its builds may take together, in bytes, where that is
+    /// known.
+    pub memory: Option<u64>,
 }
 
 impl MachineSpec {

@@ -1,35 +1,51 @@
-//! Which machine makes a build: rules that veto a machine, rules that give it
-//! points, and the choice among what is left. Changes nothing; why it is so is
-//! in `docs/design/scheduler.md`.
+//! Which machine makes a build: what keeps a machine from it, when each would
+//! have finished it, and the choice. Changes nothing; why it is so is in
+//! `docs/design/scheduler.md`.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use crate::build::Class;
+use crate::build::{Build, Class};
 use crate::fleet::{Fleet, Machine};
-use crate::{Input, Presence, WhyNot};
+use crate::group::Load;
+use crate::reservations::Reservations;
+use crate::{Confidence, MachineId, Presence, Timestamp, WhyNot};
 
-/// How fast a machine must be, beside the one that would be chosen by load, to
-/// be preferred for the inputs it holds.
-const ABOUT_AS_FAST: f64 = 0.75;
+/// What part of the time that a build takes does not matter: to finish later by
+/// no more than that is as good.
+const AS_GOOD: f64 = 0.05;
+/// The same where nobody knows how long the build takes: it may be short, and
+/// then the round trips of sending inputs count most.
+const AS_GOOD_A_GUESS: f64 = 0.3;
+/// How many free machines of a group are looked at, the least loaded first.
+const FREE_LOOKED_AT: usize = 16;
+/// An input that more machines hold says nothing of where to build.
+const RARE: usize = 8;
+/// How many machines are looked at because they hold rare inputs.
+const HOLDERS_LOOKED_AT: usize = 8;
 
 /// Whether machines can make a build of one class now.
 pub(crate) struct Question<'a> {
     class: &'a Class,
+    /// The memory that the build is expected to take.
+    memory: u64,
     /// Whether a machine that has not faulted may yet make the build.
     another_is_open: bool,
 }
 
 impl<'a> Question<'a> {
-    /// The question which machines of `fleet` can make a build of `class`.
-    pub(crate) fn new(fleet: &Fleet, class: &'a Class) -> Self {
+    /// The question which machines of `fleet` can make `build` of `class`.
+    pub(crate) fn new(fleet: &Fleet, class: &'a Class, build: &Build) -> Self {
         let another_is_open = !class.avoid.is_empty()
             && fleet.machines().any(|machine| {
-                closed(machine).is_none()
+                machine.is_open()
                     && !class.avoid.contains(&machine.spec.id)
                     && class.needs.lacks(&machine.spec).is_empty()
             });
         Self {
             class,
+            memory: build.estimate.peak_memory.unwrap_or(0),
             another_is_open,
         }
     }
@@ -40,7 +56,12 @@ impl<'a> Question<'a> {
         (self.lacks(machine))
             .or_else(|| closed(machine))
             .or_else(|| full(machine))
-            .or_else(|| self.faulted_here(machine))
+            .or_else(|| self.now(machine))
+    }
+
+    /// What keeps a machine that is free, and suits the class, from the build.
+    fn now(&self, machine: &Machine) -> Option<WhyNot> {
+        (self.faulted_here(machine)).or_else(|| self.lacks_memory(machine))
     }
 
     fn lacks(&self, machine: &Machine) -> Option<WhyNot> {
@@ -52,11 +73,16 @@ impl<'a> Question<'a> {
         let avoided = self.class.avoid.contains(&machine.spec.id);
         (avoided && self.another_is_open).then_some(WhyNot::FaultedHere)
     }
-}
 
-/// Whether `machine` could start some build or other now.
-pub(crate) fn is_free(machine: &Machine) -> bool {
-    closed(machine).is_none() && full(machine).is_none()
+    fn lacks_memory(&self, machine: &Machine) -> Option<WhyNot> {
+        if machine.has_memory_for(self.memory) {
+            return None;
+        }
+        Some(WhyNot::NoMemory {
+            needed: self.memory,
+            left: machine.memory_left().unwrap_or(0),
+        })
+    }
 }
 
 fn closed(machine: &Machine) -> Option<WhyNot> {
@@ -75,42 +101,173 @@ fn full(machine: &Machine) -> Option<WhyNot> {
     (machine.running() >= slots as usize).then_some(WhyNot::NoFreeSlot { slots })
 }
 
-/// The best of the machines that can make a build with these `inputs` now.
-///
-/// The choice of Nix stands: the least loaded for its speed. Only a machine
-/// about as fast that holds more of the inputs goes before it.
-pub(crate) fn choose<'a>(candidates: &[&'a Machine], inputs: &[Input]) -> Option<&'a Machine> {
-    let by_load = candidates.iter().copied().min_by(|a, b| load_order(a, b))?;
-    let speed_needed = speed(by_load) * ABOUT_AS_FAST;
-    (candidates.iter().copied())
-        .filter(|machine| speed(machine) >= speed_needed)
-        .map(|machine| (Reverse(held_bytes(machine, inputs)), machine))
-        .min_by(|(a_held, a), (b_held, b)| a_held.cmp(b_held).then_with(|| load_order(a, b)))
-        .map(|(_, machine)| machine)
+/// A slot that a build could have, now or when its present attempt ends.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Offer {
+    pub(crate) machine: MachineId,
+    /// When the slot is free.
+    pub(crate) start: Timestamp,
+    /// When the build would be done.
+    pub(crate) finish: Timestamp,
+    /// NAR bytes that would have to be sent first.
+    missing: u64,
+    load: Load,
+    speed: f64,
 }
 
-/// Less loaded first, then faster, then by name.
-fn load_order(a: &Machine, b: &Machine) -> Ordering {
-    (load(a).total_cmp(&load(b)))
-        .then_with(|| speed(b).total_cmp(&speed(a)))
-        .then_with(|| a.spec.id.cmp(&b.spec.id))
+/// The slots that a build could have.
+#[derive(Debug, Default)]
+pub(crate) struct Offers {
+    /// Those that are free.
+    free: Vec<Offer>,
+    /// Those that will be.
+    busy: Vec<Offer>,
 }
 
-/// Points, the fewer the better: the part of its slots that would be taken with
-/// one more attempt, for its speed.
-fn load(machine: &Machine) -> f64 {
-    // Exact: there are at most 2^32 slots.
-    let taken = machine.running() as f64 + 1.0;
-    taken / (f64::from(machine.spec.slots) * speed(machine))
+/// What is best for a build.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Choice {
+    /// To start at once.
+    Start(Offer),
+    /// To wait for another slot than the best of those that are free.
+    Wait {
+        /// What it waits for.
+        awaited: Offer,
+        /// What it does without.
+        declined: Offer,
+    },
+    /// There is no free slot for it.
+    None,
 }
 
-/// Points, the more the better: NAR bytes that need not be sent.
-fn held_bytes(machine: &Machine, inputs: &[Input]) -> u64 {
-    (inputs.iter())
-        .filter(|input| machine.holds(&input.path))
-        .fold(0, |sum, input| sum.saturating_add(input.nar_size))
+/// Finds the slots that a build of one class could have.
+pub(crate) struct Search<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) class: &'a Class,
+    pub(crate) build: &'a Build,
 }
 
-fn speed(machine: &Machine) -> f64 {
-    machine.spec.speed_factor.value()
+impl Search<'_> {
+    /// Which slot is best for the build, of those that others before it have not
+    /// reserved.
+    pub(crate) fn choose(&self, suitable: &[usize], reservations: &mut Reservations) -> Choice {
+        let as_good = match self.build.estimate.confidence {
+            Confidence::Guess => AS_GOOD_A_GUESS,
+            Confidence::Similar | Confidence::Known => AS_GOOD,
+        };
+        (self.offers(suitable, reservations)).choose(self.now, as_good)
+    }
+
+    fn offers(&self, suitable: &[usize], reservations: &mut Reservations) -> Offers {
+        let question = Question::new(self.fleet, self.class, self.build);
+        let mut offers = Offers::default();
+        let mut seen = BTreeSet::new();
+        for id in self.holders() {
+            let Some(machine) = self.fleet.machine(id) else {
+                continue;
+            };
+            if question.lacks(machine).is_some() || !machine.is_open() {
+                continue;
+            }
+            seen.insert(id.clone());
+            if machine.is_free() {
+                if question.now(machine).is_none() {
+                    offers.free.push(self.offer(machine, self.now));
+                }
+            } else if question.faulted_here(machine).is_none()
+                && let Some(end) = reservations.first_end(self.fleet, machine, self.now)
+            {
+                offers.busy.push(self.offer(machine, end));
+            }
+        }
+        for number in suitable {
+            let Some(group) = reservations.group(self.fleet, *number, self.now) else {
+                continue;
+            };
+            let free = group.free.iter().filter(|id| !seen.contains(*id));
+            let free = free.filter_map(|id| self.fleet.machine(id));
+            let free = free.filter(|machine| question.now(machine).is_none());
+            for machine in free.take(FREE_LOOKED_AT) {
+                offers.free.push(self.offer(machine, self.now));
+            }
+            let busy = (group.ends.iter())
+                .filter_map(|(end, id)| Some((*end, self.fleet.machine(id)?)))
+                .find(|(_, machine)| question.faulted_here(machine).is_none());
+            if let Some((end, machine)) = busy {
+                offers.busy.push(self.offer(machine, end));
+            }
+        }
+        offers
+    }
+
+    /// Machines that hold inputs which few others hold.
+    fn holders(&self) -> impl Iterator<Item = &MachineId> {
+        let inputs = self.build.inputs.iter();
+        let holders = inputs.filter_map(|input| self.fleet.holders(&input.path));
+        let rare = holders.filter(|holders| holders.len() <= RARE).flatten();
+        let distinct: BTreeSet<_> = rare.take(HOLDERS_LOOKED_AT * RARE).collect();
+        distinct.into_iter().take(HOLDERS_LOOKED_AT)
+    }
+
+    fn offer(&self, machine: &Machine, start: Timestamp) -> Offer {
+        let inputs = self.build.inputs.iter();
+        let missing = inputs
+            .filter(|input| !machine.holds(&input.path))
+            .fold(0_u64, |sum, input| sum.saturating_add(input.nar_size));
+        Offer {
+            machine: machine.spec.id.clone(),
+            start,
+            finish: start + takes(machine, self.build, missing),
+            missing,
+            load: machine.load(),
+            speed: machine.speed(),
+        }
+    }
+}
+
+/// How long a build is expected to take on `machine` when so many bytes are to
+/// be sent there first.
+fn takes(machine: &Machine, build: &Build, missing: u64) -> Duration {
+    let seconds = machine.transfer_seconds(missing) + build.estimate.seconds / machine.speed();
+    // Nothing that long can be waited for; it keeps the sum from overflowing.
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(1 << 32))
+}
+
+impl Offers {
+    fn choose(self, now: Timestamp, as_good: f64) -> Choice {
+        let best_free = self.free.iter().map(|offer| offer.finish).min();
+        let Some(best_free) = best_free else {
+            return Choice::None;
+        };
+        let busy = self.busy.into_iter().min_by(Offer::by_finish);
+        let best = (busy.iter())
+            .map(|offer| offer.finish)
+            .fold(best_free, Timestamp::min);
+        let as_good = best + best.since(now).mul_f64(as_good);
+        let good_enough = self.free.iter().filter(|offer| offer.finish <= as_good);
+        if let Some(offer) = good_enough.min_by(|a, b| a.among_equals(b)) {
+            return Choice::Start(offer.clone());
+        }
+        let declined = self.free.into_iter().min_by(Offer::by_finish);
+        match (busy, declined) {
+            (Some(awaited), Some(declined)) => Choice::Wait { awaited, declined },
+            // Where there is something free and nothing better, that was taken.
+            (_, _) => Choice::None,
+        }
+    }
+}
+
+impl Offer {
+    fn by_finish(&self, other: &Self) -> Ordering {
+        (self.finish.cmp(&other.finish)).then_with(|| self.among_equals(other))
+    }
+
+    /// Fewer bytes to send first, then less load, then more speed, then by name.
+    fn among_equals(&self, other: &Self) -> Ordering {
+        (self.missing.cmp(&other.missing))
+            .then_with(|| self.load.cmp(&other.load))
+            .then_with(|| other.speed.total_cmp(&self.speed))
+            .then_with(|| self.machine.cmp(&other.machine))
+    }
 }

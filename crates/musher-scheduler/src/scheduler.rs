@@ -2,16 +2,28 @@
 //! Knows neither how a machine is chosen (`placement`) nor how the queue is
 //! kept (`queue`).
 
-use std::collections::BTreeMap;
+mod decide;
+mod told;
 
-use crate::build::{Build, Class, State, Turn};
-use crate::fleet::{Fleet, Machine};
-use crate::placement::{self, Question};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::build::State;
+use crate::classes::Classes;
+use crate::explain::{Explanation, MachineView, Outlook, Status, WhyNot};
+use crate::fleet::{Attempt, Fleet};
+use crate::graph::{Graph, Reranked};
+use crate::placement::Question;
 use crate::queue::Queue;
+use crate::rank::{Place, millis};
+use crate::request::{Asker, Requests};
 use crate::{
-    Action, AttemptEnd, BuildId, Event, Explanation, Fault, Input, LeaseId, MachineId, MachineView,
-    Needs, Presence, Refusal, Status, Timestamp,
+    Action, BuildId, Event, Fault, LeaseId, MachineId, Needs, Refusal, RequestId, Timestamp,
 };
+
+use decide::Deferral;
+
+/// How many builds that go first are counted in an explanation.
+const AHEAD_COUNTED: usize = 100;
 
 /// What the user may set about scheduling.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +44,14 @@ impl Default for Settings {
 pub struct Scheduler {
     settings: Settings,
     next_lease: LeaseId,
-    next_turn: Turn,
     fleet: Fleet,
-    builds: BTreeMap<BuildId, Build>,
+    graph: Graph,
+    classes: Classes,
+    requests: Requests,
     /// The builds in state `Waiting`; kept by `transition`.
     queue: Queue,
+    /// The builds that wait for a better slot than those that are free.
+    deferred: BTreeMap<BuildId, Deferral>,
 }
 
 /// Where `transition` takes a build.
@@ -44,7 +59,7 @@ enum Next {
     /// Into the queue.
     Waiting,
     /// Onto a machine.
-    Running { lease: LeaseId, machine: MachineId },
+    Running { lease: LeaseId, attempt: Attempt },
     /// Out of sight: built, refused, given up or not wanted.
     Gone,
 }
@@ -57,17 +72,19 @@ impl Scheduler {
         Self {
             settings,
             next_lease: first_lease,
-            next_turn: Turn(0),
             fleet: Fleet::default(),
-            builds: BTreeMap::new(),
+            graph: Graph::default(),
+            classes: Classes::default(),
+            requests: Requests::default(),
             queue: Queue::default(),
+            deferred: BTreeMap::new(),
         }
     }
 
     /// Applies one event. `now` never decreases between calls.
     ///
-    /// Costs as much as there are machines and kinds of waiting builds, not as
-    /// there are waiting builds.
+    /// Costs as much as there are kinds of machines and of waiting builds, not
+    /// as there are machines, waiting builds, or builds that are over.
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         self.apply(now, event, &mut actions);
@@ -75,29 +92,90 @@ impl Scheduler {
         actions
     }
 
-    /// What becomes of `build`; `None` if it neither waits nor runs.
-    pub fn explain(&self, build: BuildId) -> Option<Explanation> {
-        let build = self.builds.get(&build)?;
+    /// When to come back with [`Event::TimePassed`], if nothing else happens
+    /// before: a build waits for a slot that should be free by then.
+    pub fn review_at(&self) -> Option<Timestamp> {
+        self.deferred.values().map(|deferral| deferral.until).min()
+    }
+
+    /// What becomes of `build`; `None` if it is not known, or over.
+    pub fn explain(&self, id: BuildId) -> Option<Explanation> {
+        let build = self.graph.get(id)?;
         let status = match build.state {
+            State::Planned => Status::Planned {
+                after: build.after.len(),
+            },
             State::Waiting { since } => {
-                let question = Question::new(&self.fleet, &build.class);
-                let machines = (self.fleet.machines())
-                    .filter_map(|m| Some((m.spec.id.clone(), question.veto(m)?)))
-                    .collect();
+                let class = self.classes.get(build.class);
+                let question = Question::new(&self.fleet, class, build);
+                let machines = (self.fleet.machines()).map(|machine| {
+                    let why = question.veto(machine);
+                    let why = why.unwrap_or_else(|| self.why_not_free(id));
+                    (machine.spec.id.clone(), why)
+                });
+                let step = |asker| self.requests.step(asker);
+                let order = (self.queue).walk(Timestamp::from_millis(0), [build.class], step);
+                let ahead = order.take(AHEAD_COUNTED);
+                let ahead = ahead.take_while(|(_, _, place)| place.build != id);
+                let limits = build.askers(id).map(|asker| self.requests.limit(asker));
+                let limit = limits.reduce(|one, other| one.and(other)).flatten();
                 Status::Waiting {
                     since,
-                    ahead: self.queue.ahead_of(build.turn),
-                    machines,
+                    ahead: ahead.count(),
+                    limit: limit.map(|(owner, limit)| (owner.clone(), limit)),
+                    machines: machines.collect(),
                 }
             }
-            State::Running { since, lease } => Status::Running {
-                since,
-                lease,
-                machine: self.fleet.attempt(lease)?.machine.clone(),
-            },
+            State::Running { since, lease } => {
+                let attempt = self.fleet.attempt(lease)?;
+                Status::Running {
+                    since,
+                    lease,
+                    machine: attempt.machine.clone(),
+                    expected_end: attempt.ends,
+                }
+            }
         };
-        let faults = build.faults.clone();
-        Some(Explanation { status, faults })
+        Some(Explanation {
+            status,
+            estimate: build.estimate,
+            rank_seconds: build.rank.seconds(),
+            faults: build.faults.clone(),
+        })
+    }
+
+    /// Why a build is not on a machine that could make it now.
+    fn why_not_free(&self, build: BuildId) -> WhyNot {
+        match self.deferred.get(&build) {
+            Some(deferral) => WhyNot::Slower {
+                awaited: deferral.machine.clone(),
+                free_at: deferral.free_at,
+            },
+            None => WhyNot::OthersFirst,
+        }
+    }
+
+    /// How far a request is; `None` if it is not open.
+    pub fn outlook(&self, request: RequestId) -> Option<Outlook> {
+        let request = self.requests.get(request)?;
+        let builds = request.builds.iter().filter_map(|id| self.graph.get(*id));
+        let mut outlook = Outlook {
+            planned: 0,
+            waiting: 0,
+            running: 0,
+            // Exact enough: it is an estimate.
+            work_seconds: request.work as f64 / 1000.0,
+            longest_row_seconds: 0.0,
+        };
+        for build in builds {
+            match build.state {
+                State::Planned => outlook.planned += 1,
+                State::Waiting { .. } => outlook.waiting += 1,
+                State::Running { .. } => outlook.running += 1,
+            }
+            outlook.longest_row_seconds = outlook.longest_row_seconds.max(build.rank.seconds());
+        }
+        Some(outlook)
     }
 
     /// The machines that could make such a build, busy or away though they may
@@ -113,189 +191,18 @@ impl Scheduler {
             presence: &machine.presence,
             drained: machine.drained,
             running: machine.running(),
+            speed: machine.speed(),
         })
-    }
-
-    fn apply(&mut self, now: Timestamp, event: Event, actions: &mut Vec<Action>) {
-        match event {
-            Event::MachineConfigured { spec } => {
-                self.fleet.configure(spec);
-                self.refuse_hopeless(now, actions);
-            }
-            Event::MachineRemoved { machine } => {
-                let leases = self.fleet.remove(&machine);
-                self.lose(now, leases, &AttemptEnd::Returned, actions);
-                self.refuse_hopeless(now, actions);
-            }
-            Event::MachineAvailable { machine } => {
-                self.change(&machine, |m| m.presence = Presence::Available);
-            }
-            Event::MachineAway {
-                machine,
-                reason,
-                retry_at,
-            } => {
-                let leases = self.fleet.leases_on(&machine);
-                let end = AttemptEnd::Faulted {
-                    reason: format!("lost: {reason}"),
-                };
-                self.change(&machine, |m| {
-                    m.presence = Presence::Away { reason, retry_at }
-                });
-                self.lose(now, leases, &end, actions);
-            }
-            Event::MachineDrained { machine } => self.change(&machine, |m| m.drained = true),
-            Event::MachineResumed { machine } => self.change(&machine, |m| m.drained = false),
-            Event::PathsHeld { machine, paths } => self.change(&machine, |m| m.hold(paths)),
-            Event::PathsForgotten { machine, paths } => {
-                self.change(&machine, |m| m.forget(&paths));
-            }
-            Event::StoreForgotten { machine } => self.change(&machine, Machine::forget_store),
-            Event::BuildRequested {
-                build,
-                needs,
-                inputs,
-            } => self.request(now, build, needs, inputs, actions),
-            Event::BuildCancelled { build } => self.cancel(now, build, actions),
-            Event::AttemptEnded { lease, end } => self.end(now, lease, end, actions),
-        }
-    }
-
-    fn change(&mut self, machine: &MachineId, change: impl FnOnce(&mut Machine)) {
-        if let Some(machine) = self.fleet.machine_mut(machine) {
-            change(machine);
-        }
-    }
-
-    fn request(
-        &mut self,
-        now: Timestamp,
-        id: BuildId,
-        needs: Needs,
-        inputs: Vec<Input>,
-        actions: &mut Vec<Action>,
-    ) {
-        if self.builds.contains_key(&id) {
-            return;
-        }
-        let turn = self.next_turn;
-        self.next_turn = Turn(turn.0 + 1);
-        let build = Build {
-            turn,
-            class: Class {
-                needs,
-                avoid: [].into(),
-            },
-            inputs,
-            faults: Vec::new(),
-            state: State::Waiting { since: now },
-        };
-        self.builds.insert(id, build);
-        self.wait(now, id, actions);
-    }
-
-    fn cancel(&mut self, now: Timestamp, id: BuildId, actions: &mut Vec<Action>) {
-        let Some(build) = self.builds.get(&id) else {
-            return;
-        };
-        if let Some(lease) = build.state.lease() {
-            self.stop(lease, actions);
-        }
-        self.transition(now, id, Next::Gone);
-    }
-
-    fn end(&mut self, now: Timestamp, lease: LeaseId, end: AttemptEnd, actions: &mut Vec<Action>) {
-        let wanted = self.is_wanted(lease);
-        let Some(attempt) = self.fleet.end(lease).filter(|_| wanted) else {
-            return;
-        };
-        let id = attempt.build;
-        match end {
-            AttemptEnd::Finished => self.transition(now, id, Next::Gone),
-            AttemptEnd::Returned => self.wait(now, id, actions),
-            AttemptEnd::Faulted { reason } => {
-                let machine = attempt.machine;
-                let fault = Fault {
-                    lease,
-                    machine,
-                    at: now,
-                    reason,
-                };
-                self.fault(now, id, fault, actions);
-            }
-        }
-    }
-
-    /// Ends attempts of which nothing more will be heard, so their slots are
-    /// free at once.
-    fn lose(
-        &mut self,
-        now: Timestamp,
-        leases: Vec<LeaseId>,
-        end: &AttemptEnd,
-        actions: &mut Vec<Action>,
-    ) {
-        for lease in leases {
-            if self.is_wanted(lease) {
-                self.stop(lease, actions);
-            }
-            self.end(now, lease, end.clone(), actions);
-        }
-    }
-
-    fn stop(&self, lease: LeaseId, actions: &mut Vec<Action>) {
-        if let Some(attempt) = self.fleet.attempt(lease) {
-            let machine = attempt.machine.clone();
-            actions.push(Action::Cancel { lease, machine });
-        }
-    }
-
-    /// Whether a build runs under `lease`, rather than having been cancelled.
-    fn is_wanted(&self, lease: LeaseId) -> bool {
-        (self.fleet.attempt(lease))
-            .and_then(|attempt| self.builds.get(&attempt.build))
-            .is_some_and(|build| build.state.lease() == Some(lease))
-    }
-
-    fn fault(&mut self, now: Timestamp, id: BuildId, fault: Fault, actions: &mut Vec<Action>) {
-        let Some(build) = self.builds.get_mut(&id) else {
-            return;
-        };
-        let suitable = (self.fleet.could_build(&build.class.needs)).unwrap_or_default();
-        build.fault(fault, &suitable);
-        if build.faults.len() >= self.settings.max_faults {
-            let faults = std::mem::take(&mut build.faults);
-            actions.push(Action::GiveUp { build: id, faults });
-            self.transition(now, id, Next::Gone);
-        } else {
-            self.wait(now, id, actions);
-        }
     }
 
     /// Lets a build wait, unless there is nothing it could wait for.
     fn wait(&mut self, now: Timestamp, id: BuildId, actions: &mut Vec<Action>) {
-        let Some(build) = self.builds.get(&id) else {
+        let Some(build) = self.graph.get(id) else {
             return;
         };
-        match self.fleet.could_build(&build.class.needs) {
+        match (self.fleet).could_build(&self.classes.get(build.class).needs) {
             Ok(_) => self.transition(now, id, Next::Waiting),
             Err(refusal) => self.refuse(now, id, refusal, actions),
-        }
-    }
-
-    /// Refuses the waiting builds that no machine could make any more, in order.
-    fn refuse_hopeless(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let mut hopeless = BTreeMap::new();
-        for (class, line) in self.queue.lines() {
-            if let Err(refusal) = self.fleet.could_build(&class.needs) {
-                let refused = line
-                    .iter()
-                    .map(|(turn, id)| (*turn, (*id, refusal.clone())));
-                hopeless.extend(refused);
-            }
-        }
-        for (id, refusal) in hopeless.into_values() {
-            self.refuse(now, id, refusal, actions);
         }
     }
 
@@ -310,64 +217,121 @@ impl Scheduler {
         self.transition(now, build, Next::Gone);
     }
 
-    /// Assigns builds, in order, until none that waits has a machine.
-    fn place(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        while let Some((build, machine)) = self.next_placement() {
-            let lease = self.next_lease;
-            self.next_lease = LeaseId(lease.0 + 1);
-            actions.push(Action::Assign {
-                build,
-                machine: machine.clone(),
-                lease,
-            });
-            self.transition(now, build, Next::Running { lease, machine });
+    fn stop(&self, lease: LeaseId, actions: &mut Vec<Action>) {
+        if let Some(attempt) = self.fleet.attempt(lease) {
+            let machine = attempt.machine.clone();
+            actions.push(Action::Cancel { lease, machine });
         }
     }
 
-    /// The first build in the order that some machine can make now, and the
-    /// best machine for it.
-    fn next_placement(&self) -> Option<(BuildId, MachineId)> {
-        let free: Vec<_> = (self.fleet.machines())
-            .filter(|machine| placement::is_free(machine))
-            .collect();
-        if free.is_empty() {
-            return None;
+    fn fault(&mut self, now: Timestamp, id: BuildId, fault: Fault, actions: &mut Vec<Action>) {
+        let Some(build) = self.graph.get_mut(id) else {
+            return;
+        };
+        let machine = fault.machine.clone();
+        build.faults.push(fault);
+        if build.faults.len() >= self.settings.max_faults {
+            let faults = std::mem::take(&mut build.faults);
+            actions.push(Action::GiveUp { build: id, faults });
+            self.transition(now, id, Next::Gone);
+            return;
         }
-        let (_, id, candidates) = (self.queue.heads())
-            .filter_map(|(class, turn, id)| {
-                let question = Question::new(&self.fleet, class);
-                let candidates: Vec<_> = (free.iter().copied())
-                    .filter(|machine| question.veto(machine).is_none())
-                    .collect();
-                (!candidates.is_empty()).then_some((turn, id, candidates))
-            })
-            .min_by_key(|(turn, ..)| *turn)?;
-        let inputs = &self.builds.get(&id)?.inputs;
-        let machine = placement::choose(&candidates, inputs)?;
-        Some((id, machine.spec.id.clone()))
+        let class = self.classes.get(build.class);
+        let suitable = self.fleet.could_build(&class.needs).unwrap_or_default();
+        let avoiding = class.clone().avoiding(machine, &suitable);
+        let before = std::mem::replace(&mut build.class, self.classes.acquire(avoiding));
+        self.classes.release(before);
+        self.wait(now, id, actions);
     }
 
     /// The one place where a build's state changes, and with it the queue and
     /// the slots.
     fn transition(&mut self, now: Timestamp, id: BuildId, next: Next) {
-        let Some(build) = self.builds.get_mut(&id) else {
-            panic!("bug: transition of unknown build {id}");
-        };
-        if let State::Waiting { .. } = build.state {
-            self.queue.remove(&build.class, build.turn);
-        }
+        self.leave_queue(id);
         match next {
             Next::Waiting => {
-                build.state = State::Waiting { since: now };
-                self.queue.insert(&build.class, build.turn, id);
+                self.set_state(id, State::Waiting { since: now });
+                self.enter_queue(now, id);
             }
-            Next::Running { lease, machine } => {
-                build.state = State::Running { since: now, lease };
-                self.fleet.start(lease, id, machine);
+            Next::Running { lease, attempt } => {
+                self.set_state(id, State::Running { since: now, lease });
+                for asker in attempt.askers.clone() {
+                    self.requests.started(asker);
+                    self.reshare(asker);
+                }
+                self.fleet.start(lease, attempt);
             }
-            Next::Gone => {
-                self.builds.remove(&id);
+            Next::Gone => self.forget(now, [id]),
+        }
+    }
+
+    fn set_state(&mut self, id: BuildId, state: State) {
+        match self.graph.get_mut(id) {
+            Some(build) => build.state = state,
+            None => panic!("bug: transition of unknown build {id}"),
+        }
+    }
+
+    /// Forgets builds that are in no line.
+    fn forget(&mut self, now: Timestamp, builds: impl IntoIterator<Item = BuildId>) {
+        let builds: BTreeSet<_> = builds.into_iter().collect();
+        for id in &builds {
+            if let Some(build) = self.graph.get(*id) {
+                self.classes.release(build.class);
+                let work = millis(build.estimate.seconds);
+                for request in build.requests.clone() {
+                    self.requests.remove(request, *id, work);
+                    self.reshare(Asker::Request(request));
+                }
             }
+        }
+        let reranked = self.graph.remove(&builds);
+        self.requeue(now, &reranked);
+    }
+
+    /// Puts a build that waits into the lines of all who ask for it, unless it
+    /// is there already.
+    fn enter_queue(&mut self, now: Timestamp, id: BuildId) {
+        if let Some(build) = self.graph.get(id)
+            && let State::Waiting { .. } = build.state
+        {
+            for asker in build.askers(id) {
+                let share = self.requests.share(asker);
+                let until = now + self.requests.patience(asker);
+                (self.queue).insert(build.class, asker, build.place(id), share, until);
+            }
+        }
+    }
+
+    fn leave_queue(&mut self, id: BuildId) {
+        if let Some(build) = self.graph.get(id)
+            && let State::Waiting { .. } = build.state
+        {
+            for asker in build.askers(id) {
+                self.queue.remove(build.class, asker, &build.place(id));
+            }
+        }
+    }
+
+    /// Puts waiting builds where they belong by their new ranks.
+    fn requeue(&mut self, now: Timestamp, reranked: &[Reranked]) {
+        for Reranked { build: id, before } in reranked {
+            // First in, then out: an asker that leaves the line would begin to
+            // wait anew.
+            self.enter_queue(now, *id);
+            if let Some(build) = self.graph.get(*id) {
+                let place = Place::new(*before, build.turn, *id);
+                for asker in build.askers(*id) {
+                    self.queue.remove(build.class, asker, &place);
+                }
+            }
+        }
+    }
+
+    /// Lets the queue know what share `asker` has, and those tied to it.
+    fn reshare(&mut self, asker: Asker) {
+        for asker in self.requests.tied(asker) {
+            self.queue.share(asker, self.requests.share(asker));
         }
     }
 }

@@ -119,6 +119,7 @@ impl Machine {
             speed_factor: self.speed_factor,
             supported_features,
             mandatory_features: self.mandatory_features.clone(),
+            memory: None,
         }
     }
 

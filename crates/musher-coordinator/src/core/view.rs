@@ -110,6 +110,7 @@ pub(super) fn waiting_text(status: &Status) -> String {
     match ahead {
         0 => format!("waiting for a machine: {}", reasons.join("; ")),
         1 => format!("1 build is before it: {}", reasons.join("; ")),
+        100.. => format!("100 builds and more are before it: {}", reasons.join("; ")),
         ahead => format!("{ahead} builds are before it: {}", reasons.join("; ")),
     }
 }

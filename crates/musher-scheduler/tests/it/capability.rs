@@ -11,6 +11,7 @@ fn machine(id: &str, systems: &[&str], supported: &[&str], mandatory: &[&str]) -
         speed_factor: SpeedFactor::ONE,
         supported_features: set(supported),
         mandatory_features: set(mandatory),
+        memory: None,
     }
 }
 

@@ -49,7 +49,7 @@ fn slots_are_filled_in_proportion_to_their_number() {
 }
 
 #[test]
-fn a_fast_machine_gets_more_as_with_nix() {
+fn a_fast_machine_is_filled_first() {
     check(
         "
         0s  start fast slots=4 speed=2
@@ -64,9 +64,9 @@ fn a_fast_machine_gets_more_as_with_nix() {
         expect![[r#"
             0s  assign a -> fast (lease 1)
             0s  assign b -> fast (lease 2)
-            0s  assign c -> slow (lease 3)
+            0s  assign c -> fast (lease 3)
             0s  assign d -> fast (lease 4)
-            0s  assign e -> fast (lease 5)
+            0s  assign e -> slow (lease 5)
             0s  assign f -> slow (lease 6)
         "#]],
     );

@@ -1,7 +1,7 @@
 //! That an event's cost does not grow with the builds that wait.
 
 use musher_scheduler::{
-    Action, AttemptEnd, BuildId, Event, LeaseId, MachineSpec, Needs, Scheduler, Settings,
+    Action, AttemptEnd, BuildId, Estimate, Event, LeaseId, MachineSpec, Needs, Scheduler, Settings,
     SpeedFactor, Timestamp,
 };
 
@@ -21,6 +21,7 @@ fn a_hundred_thousand_waiting_builds_are_no_burden() {
             speed_factor: SpeedFactor::ONE,
             supported_features: [].into(),
             mandatory_features: [].into(),
+            memory: None,
         };
         scheduler.handle(now, Event::MachineConfigured { spec });
         scheduler.handle(now, Event::MachineAvailable { machine: id.into() });
@@ -42,6 +43,8 @@ fn a_hundred_thousand_waiting_builds_are_no_burden() {
         };
         let inputs = vec![];
         let event = Event::BuildRequested {
+            request: None,
+            estimate: Estimate::UNKNOWN,
             build,
             needs,
             inputs,

@@ -8,8 +8,11 @@
 //! 0s  available|drain|resume|remove b1
 //! 0s  away b1 WORDS        away b1 retry=30s WORDS
 //! 0s  holds b1 PATH…       forgets b1 PATH…       forgets b1
-//! 0s  request app system=x features=f inputs=PATH:BYTES,…
-//! 0s  cancel app
+//! 0s  speed b1 2           link b1 BYTES           (a second)
+//! 0s  open r1 owner=me priority=1 max=4           close r1
+//! 0s  plan app for=r1 after=lib,… takes=90s memory=BYTES system=x features=f
+//! 0s  request app for=r1 takes=90s memory=BYTES system=x features=f inputs=PATH:BYTES,…
+//! 0s  cancel app           pass
 //! 0s  finished LEASE       returned LEASE         faulted LEASE WORDS
 //! 0s  why app              fleet                  could system=x features=f
 //! ```
@@ -20,8 +23,8 @@ use std::time::Duration;
 
 use expect_test::Expect;
 use musher_scheduler::{
-    Action, AttemptEnd, BuildId, Event, Input, LeaseId, MachineId, MachineSpec, Needs, Presence,
-    Scheduler, Settings, SpeedFactor, Status, Timestamp,
+    Action, AttemptEnd, BuildId, Estimate, Event, Input, LeaseId, MachineId, MachineSpec, Needs,
+    PlannedBuild, Presence, RequestId, Scheduler, Settings, SpeedFactor, Status, Timestamp,
 };
 use nix_derivation::StorePath;
 
@@ -115,7 +118,40 @@ impl Story {
                 machine: machine(),
                 paths: paths(),
             },
+            "speed" => Event::SpeedMeasured {
+                machine: machine(),
+                factor: SpeedFactor::new(rest[1].parse().unwrap()).unwrap(),
+            },
+            "link" => Event::LinkMeasured {
+                machine: machine(),
+                bytes_per_second: rest[1].parse().unwrap(),
+            },
+            "open" => Event::RequestOpened {
+                request: request(rest[0]),
+                owner: value(rest, "owner").unwrap_or("me").into(),
+                priority: value(rest, "priority").map_or(0, |it| it.parse().unwrap()),
+                max_running: value(rest, "max").map(|it| it.parse().unwrap()),
+            },
+            "close" => Event::RequestClosed {
+                request: request(rest[0]),
+            },
+            "plan" => {
+                let after = list(rest, "after").unwrap_or_default();
+                let planned = PlannedBuild {
+                    build: self.build(rest[0]),
+                    needs: needs(rest),
+                    after: after.iter().map(|name| self.build(name)).collect(),
+                    estimate: estimate(rest),
+                };
+                Event::BuildsPlanned {
+                    request: request(value(rest, "for").expect("for=r1")),
+                    builds: vec![planned],
+                }
+            }
+            "pass" => Event::TimePassed,
             "request" => Event::BuildRequested {
+                request: value(rest, "for").map(request),
+                estimate: estimate(rest),
                 build: self.build(rest[0]),
                 needs: needs(rest),
                 inputs: inputs(rest),
@@ -137,13 +173,20 @@ impl Story {
             return self.say(time, &format!("{name} is gone"));
         };
         match explanation.status {
+            Status::Planned { after } => {
+                self.say(time, &format!("{name} comes after {after}"));
+            }
             Status::Waiting {
                 since,
                 ahead,
+                limit,
                 machines,
             } => {
                 let line = format!("{name} waits since {since}, {ahead} ahead");
                 self.say(time, &line);
+                if let Some((owner, limit)) = limit {
+                    self.say("", &format!("{owner} may have {limit}"));
+                }
                 for (machine, why_not) in machines {
                     self.say("", &format!("`{machine}` {why_not}"));
                 }
@@ -152,6 +195,7 @@ impl Story {
                 since,
                 lease,
                 machine,
+                expected_end: _,
             } => {
                 let line = format!("{name} runs since {since} on {machine} (lease {lease})");
                 self.say(time, &line);
@@ -233,6 +277,7 @@ fn spec(words: &[&str]) -> MachineSpec {
         speed_factor: SpeedFactor::new(speed).unwrap(),
         supported_features: list(words, "features").unwrap_or_default(),
         mandatory_features: list(words, "mandatory").unwrap_or_default(),
+        memory: value(words, "memory").map(|bytes| bytes.parse().unwrap()),
     }
 }
 
@@ -240,6 +285,20 @@ fn needs(words: &[&str]) -> Needs {
     Needs {
         system: value(words, "system").unwrap_or("x").to_owned(),
         features: list(words, "features").unwrap_or_default(),
+    }
+}
+
+fn request(name: &str) -> RequestId {
+    RequestId(name.strip_prefix('r').expect("r1").parse().unwrap())
+}
+
+/// A minute, if nothing else is said.
+fn estimate(words: &[&str]) -> Estimate {
+    let takes = value(words, "takes").map(seconds);
+    Estimate {
+        seconds: takes.map_or(Estimate::UNKNOWN.seconds, |takes| takes.as_secs_f64()),
+        peak_memory: value(words, "memory").map(|bytes| bytes.parse().unwrap()),
+        ..Estimate::UNKNOWN
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use musher_scheduler::{
-    Action, AttemptEnd, BuildId, Event, Input, LeaseId, MachineId, MachineSpec, Needs, Scheduler,
-    Settings, SpeedFactor, Timestamp,
+    Action, AttemptEnd, BuildId, Estimate, Event, Input, LeaseId, MachineId, MachineSpec, Needs,
+    Scheduler, Settings, SpeedFactor, Timestamp,
 };
 use nix_derivation::StorePath;
 use proptest::prelude::*;
@@ -94,6 +94,8 @@ impl World {
                 let build = BuildId(self.needs.len() as u64);
                 self.needs.insert(build, needs.clone());
                 Event::BuildRequested {
+                    request: None,
+                    estimate: Estimate::UNKNOWN,
                     build,
                     needs: needs.clone(),
                     inputs: inputs.clone(),
@@ -146,7 +148,13 @@ impl World {
             // Where paths are is a matter of taste, which no invariant is about.
             Event::PathsHeld { .. }
             | Event::PathsForgotten { .. }
-            | Event::StoreForgotten { .. } => {}
+            | Event::StoreForgotten { .. }
+            | Event::LinkMeasured { .. }
+            | Event::SpeedMeasured { .. }
+            | Event::RequestOpened { .. }
+            | Event::RequestClosed { .. }
+            | Event::BuildsPlanned { .. }
+            | Event::TimePassed => {}
             Event::BuildRequested { build, .. } => {
                 self.fates.entry(*build).or_insert(Fate::Wanted);
             }
@@ -296,6 +304,7 @@ fn spec() -> impl Strategy<Value = MachineSpec> {
                 speed_factor: SpeedFactor::new(speed).unwrap(),
                 supported_features: supported,
                 mandatory_features: mandatory,
+                memory: None,
             },
         )
 }
