@@ -3,6 +3,7 @@
 
 mod clients;
 mod name;
+mod store_entrance;
 
 use std::fs::{self, File};
 use std::io;
@@ -23,6 +24,7 @@ use tracing::{debug, info, warn};
 
 use clients::Clients;
 use name::CoordinatorName;
+use store_entrance::{Sessions, StoreEntrance};
 
 use crate::build::Limits;
 use crate::config::{Config, ConfigError, ConfigFile, Settings};
@@ -72,6 +74,16 @@ impl DaemonPlaces {
     /// The coordinator's socket below the run directory `run`.
     pub fn control_socket(run: &Path) -> PathBuf {
         run.join("control.sock")
+    }
+
+    /// The socket of sessions of other users of this host, who may ask less.
+    pub fn users_socket(run: &Path) -> PathBuf {
+        run.join("users.sock")
+    }
+
+    /// The socket of stock clients, for whom the home store is theirs.
+    pub fn store_socket(run: &Path) -> PathBuf {
+        run.join("nix.sock")
     }
 }
 
@@ -183,8 +195,10 @@ pub async fn run(
         source,
     })?;
     let clients = Clients::none();
+    let program = reach.local.program.clone();
+    let for_users = home.is_for_users();
     let reload = reloader(places.clone(), reach, core.clone());
-    let service = Service {
+    let service = Arc::new(Service {
         core: core.clone(),
         home,
         store_dir,
@@ -194,10 +208,17 @@ pub async fn run(
         state: places.state.clone(),
         reload: reload.clone(),
         logs: kept_logs,
+    });
+    let _entrance = match config.settings.store_socket && lifetime == Lifetime::UntilStopped {
+        true => {
+            let sessions = Sessions::new(&program, &places, for_users);
+            Some(StoreEntrance::open(&places.run, sessions, service.clone())?)
+        }
+        false => None,
     };
     info!(socket = %socket.display(), machines = specs.len(), "listening");
     let server = tonic::transport::Server::builder()
-        .add_service(CoordinatorServer::new(service).max_decoding_message_size(MESSAGE))
+        .add_service(CoordinatorServer::from_arc(service).max_decoding_message_size(MESSAGE))
         .serve_with_incoming(clients.of(listener));
     ready();
     let end = tokio::select! {

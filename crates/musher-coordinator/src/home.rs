@@ -3,6 +3,7 @@
 
 mod derivations;
 mod kept_paths;
+mod logs;
 mod open;
 mod place;
 mod realisations;

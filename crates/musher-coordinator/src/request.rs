@@ -3,8 +3,10 @@
 //! for it.
 
 mod arrivals;
+mod checked;
 mod granter;
 mod graph;
+mod home_logs;
 mod homeward;
 mod resolve;
 mod story;
@@ -41,6 +43,9 @@ pub(crate) struct Wish {
     pub(crate) substitute: Substitute,
     /// Whether the build directories of failed attempts are kept.
     pub(crate) keep_failed: bool,
+    /// Whether the roots are built though they are there, and held against what
+    /// is.
+    pub(crate) check: bool,
 }
 
 /// A request under way. Dropping it ends the interest in its builds.
@@ -56,7 +61,7 @@ impl Request {
     /// Begins to grant `wish`.
     pub(crate) fn start(core: CoreHandle, home: Arc<Home>, wish: Wish) -> Self {
         let (teller, story) = story();
-        let (graph, actions) = Graph::new(wish.roots.clone(), wish.keep_going);
+        let (graph, actions) = Graph::new(wish.roots.clone(), wish.keep_going, wish.check);
         let kept = Arc::new(KeptPaths::new(home.clone()));
         let granter = Granter::new(core, home, kept.clone(), wish, graph, teller);
         let task = tokio::spawn(granter.run(actions));

@@ -5,6 +5,7 @@ mod build;
 mod home;
 mod log;
 mod nar;
+mod peers;
 mod realise;
 mod status;
 
@@ -24,6 +25,8 @@ use crate::build::Limits;
 use crate::core::{Command, CoreHandle, Gone};
 use crate::home::Home;
 use crate::kept_logs::KeptLogs;
+
+pub(crate) use peers::PeerService;
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 

@@ -16,6 +16,17 @@ pub enum Protocol {
     Serve,
 }
 
+/// Where a client comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entrance {
+    /// As the builder of a stock Nix on this host, which has derivations built
+    /// one by one, holds the locks of their outputs and imports them itself.
+    Hook,
+    /// To have the home store as its own: what is to be built for it is built
+    /// by the coordinator, as one graph.
+    Store,
+}
+
 /// What a session has to know of the world around it.
 pub struct SessionConfig {
     /// Where the coordinator listens.
@@ -23,6 +34,8 @@ pub struct SessionConfig {
     /// What to do where none does, once one is needed. Without it the session
     /// connects at once, and waits for one that is not there.
     pub start_coordinator: Option<StartCoordinator>,
+    /// Where the client comes in.
+    pub entrance: Entrance,
     /// The home store, with the rights of this process.
     pub home: WorkerStore,
     /// Whether that is a store of Musher's own, for which nobody but the

@@ -19,10 +19,9 @@ mod ssh_command;
 mod stdio;
 mod story;
 mod translator;
-mod untrusted;
 mod wire;
 
-pub use config::{Protocol, SessionConfig};
+pub use config::{Entrance, Protocol, SessionConfig};
 pub use coordinator::StartCoordinator;
 pub use error::ServeError;
 pub use ssh_command::{NotServed, served_protocol};

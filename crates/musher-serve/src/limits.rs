@@ -1,8 +1,39 @@
-//! What a client's settings say about how long its builds may take. Knows
-//! nothing of whoever holds builds to it.
+//! What a client's settings say about how its builds are made, and how long they
+//! may take. Knows nothing of whoever holds builds to it.
 
 use musher_api::coordinator as api;
 use musher_protocol::worker::Options;
+
+/// How a client wants its builds made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct How {
+    /// Whether to go on after a failure, as far as possible.
+    pub(crate) keep_going: bool,
+    /// Whether the build directories of failed builds are kept.
+    pub(crate) keep_failed: bool,
+    /// Whether to build what could be fetched, but was not to be had.
+    pub(crate) fallback: bool,
+    /// Whether to fetch what can be fetched.
+    pub(crate) substitute: bool,
+}
+
+impl Default for How {
+    fn default() -> Self {
+        Self::of(&Options::default())
+    }
+}
+
+impl How {
+    /// What `options` say.
+    pub(crate) fn of(options: &Options) -> Self {
+        Self {
+            keep_going: options.keep_going,
+            keep_failed: options.keep_failed,
+            fallback: options.try_fallback,
+            substitute: options.use_substitutes,
+        }
+    }
+}
 
 /// The limits among `options`, the stricter where one is given twice.
 pub(crate) fn limits(options: &Options) -> api::Limits {

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use musher_protocol::types::{BasicDerivation, BuildMode};
 use musher_protocol::worker::{Options, RemoteError, Request, Response};
+use musher_store::own_drv_path;
 use nix_derivation::{DerivedPath, StoreDir, StorePath};
 
 use crate::outputs::Outputs;
 use crate::restrain::{may_build, restrain};
 use crate::session::Tell;
-use crate::untrusted;
 
 /// What the client may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,11 @@ pub(crate) struct Rights {
     /// Whether paths it finds valid are to be kept for it, since it has no
     /// roots on this host.
     pub(crate) rooted: bool,
-    /// Whether nobody but the coordinator builds for the home store.
+    /// Whether the home store is Musher's own, for which nobody but the
+    /// coordinator builds.
     pub(crate) own_home: bool,
+    /// Whether the home store is the client's own.
+    pub(crate) store_entrance: bool,
 }
 
 /// Who answers.
@@ -46,6 +49,8 @@ pub(crate) enum Route {
         ask: BTreeSet<StorePath>,
         /// Those that are known to be valid.
         known: BTreeSet<StorePath>,
+        /// Whether the home store may fetch the others.
+        substitute: bool,
     },
     /// The coordinator: a build.
     Build {
@@ -84,7 +89,7 @@ pub(crate) fn route(
     {
         return build(drv_path, derivation, mode, rights, store_dir);
     }
-    if let Some(known) = known(&request, outputs) {
+    if let Some(known) = known(&request, rights, outputs) {
         return known;
     }
     let request = match rights.restrained {
@@ -94,10 +99,18 @@ pub(crate) fn route(
         },
         false => request,
     };
-    if rights.own_home
-        && let Some(route) = own_home(&request, rights)
+    if (rights.own_home || rights.store_entrance)
+        && let Some(route) = planned(&request)
     {
         return route;
+    }
+    if let Request::RegisterDrvOutput(_) = request
+        && rights.own_home
+        && rights.restrained
+    {
+        // It takes what it is given, where a nix-daemon wants a signature.
+        let text = "you are not privileged to say what derivations come to";
+        return Route::Refuse(RemoteError::new(text));
     }
     if let Request::SetOptions(options) = request {
         Route::Options(options)
@@ -108,8 +121,8 @@ pub(crate) fn route(
     }
 }
 
-/// Who answers where the home store is Musher's own, if that is different.
-fn own_home(request: &Request, rights: Rights) -> Option<Route> {
+/// What the coordinator plans as one graph.
+fn planned(request: &Request) -> Option<Route> {
     if let Request::BuildPaths { paths, mode } = request {
         return Some(Route::Realise {
             wanted: paths.clone(),
@@ -124,13 +137,6 @@ fn own_home(request: &Request, rights: Rights) -> Option<Route> {
             tell: Tell::Results,
         });
     }
-    if let Request::RegisterDrvOutput(_) = request
-        && rights.restrained
-    {
-        // It takes what it is given, where a nix-daemon wants a signature.
-        let text = "you are not privileged to say what derivations come to";
-        return Some(Route::Refuse(RemoteError::new(text)));
-    }
     None
 }
 
@@ -143,9 +149,7 @@ fn build(
 ) -> Route {
     let own_path = match rights.trusted {
         true => Ok(drv_path),
-        false => {
-            may_build(mode).and_then(|()| untrusted::own_path(store_dir, &drv_path, &derivation))
-        }
+        false => may_build(mode).and_then(|()| own_drv_path(store_dir, &drv_path, &derivation)),
     };
     match own_path {
         Ok(drv_path) => Route::Build {
@@ -158,13 +162,16 @@ fn build(
 }
 
 /// What this session can answer, at least in part.
-fn known(request: &Request, outputs: &Outputs) -> Option<Route> {
-    if let Request::QueryValidPaths { paths, .. } = request {
-        // Nix asks under a lock whether to substitute as well: that would make
-        // all others wait.
+fn known(request: &Request, rights: Rights, outputs: &Outputs) -> Option<Route> {
+    if let Request::QueryValidPaths { paths, substitute } = request {
         let known = outputs.among(paths);
         let ask = paths.difference(&known).cloned().collect();
-        return Some(Route::ValidPaths { ask, known });
+        return Some(Route::ValidPaths {
+            ask,
+            known,
+            // The build hook asks under a lock: all others would wait.
+            substitute: *substitute && rights.store_entrance,
+        });
     }
     if let Request::IsValidPath(path) = request {
         outputs.info(path)?;

@@ -2,6 +2,7 @@
 //! and has each answered by whom [`route`] says.
 
 mod build;
+mod fetch;
 mod inputs;
 mod nar;
 mod realise;
@@ -15,12 +16,11 @@ use musher_protocol::worker::{
 use nix_derivation::{StoreDir, StorePath};
 use tracing::debug;
 
-use crate::SessionConfig;
 use crate::client::{Client, NarAnswer};
 use crate::coordinator::Coordinator;
 use crate::error::{ServeError, home_error};
 use crate::home::{Home, offered_features, offered_version};
-use crate::limits::limits;
+use crate::limits::{How, limits};
 use crate::outputs::Outputs;
 use crate::relay::{Relay, RelayError};
 use crate::restrain::restrain_info;
@@ -28,6 +28,7 @@ use crate::route::{Rights, Route, route};
 use crate::stdio::{Input, Output};
 use crate::story::ActivityIds;
 use crate::wire::{Wire, unless_gone};
+use crate::{Entrance, SessionConfig};
 
 pub(crate) use realise::Tell;
 
@@ -48,8 +49,8 @@ pub(crate) struct Session {
     by_coordinator: bool,
     rights: Rights,
     limits: api::Limits,
-    /// Whether to go on after a failure, as far as possible.
-    keep_going: bool,
+    /// What of the client's settings says how to build.
+    how: How,
     ids: ActivityIds,
     store_dir: StoreDir,
 }
@@ -58,9 +59,9 @@ impl Session {
     /// A session that knows how far to trust its client, and has not heard
     /// from it.
     ///
-    /// Stock Nix starts no other build until it has shaken hands here. A client
-    /// on this host has the home store's own Nix, so that there is nothing to
-    /// ask the home store before; for others it says what they may be offered.
+    /// Stock Nix starts no other build until it has shaken hands here. A build
+    /// hook on this host has the home store's own Nix, so that there is nothing
+    /// to ask the home store before; for others it says what they may be offered.
     pub(crate) async fn open(
         config: SessionConfig,
         input: Input,
@@ -68,8 +69,11 @@ impl Session {
     ) -> Result<Self, ServeError> {
         // Root's questions the coordinator can answer as well, and nothing else
         // is asked during most builds; a nix-daemon forks for each connection.
-        let by_coordinator =
-            !config.remote && config.trust.is_none() && rustix::process::geteuid().is_root();
+        let at_hook = config.entrance == Entrance::Hook;
+        let by_coordinator = at_hook
+            && !config.remote
+            && config.trust.is_none()
+            && rustix::process::geteuid().is_root();
         let mut home = match by_coordinator {
             true => Home::new(config.home),
             false => Home::connect_to(config.home),
@@ -79,7 +83,7 @@ impl Session {
         let trusted = trust == Trust::Trusted;
         let store_dir = home.store_dir().clone();
         let mut server = ServerConfig::new(store_dir.clone(), VERSION);
-        if config.remote {
+        if config.remote || !at_hook {
             let negotiated = home.negotiated().await.map_err(ServeError::Home)?;
             server.max_version = offered_version(&negotiated);
             server.features = offered_features(&negotiated);
@@ -99,9 +103,10 @@ impl Session {
                 restrained: !trusted && home_trust == Trust::Trusted,
                 rooted: config.remote,
                 own_home: config.own_home,
+                store_entrance: !at_hook,
             },
             limits: api::Limits::default(),
-            keep_going: false,
+            how: How::default(),
             ids: ActivityIds::new(std::process::id()),
             store_dir,
         })
@@ -141,11 +146,15 @@ impl Session {
             Route::HomeNar(path) => self.home_nar(path).await?,
             Route::Options(options) => {
                 self.limits = limits(&options);
-                self.keep_going = options.keep_going;
+                self.how = How::of(&options);
                 self.home.remember(options.clone());
                 self.pass(Request::SetOptions(options)).await?;
             }
-            Route::ValidPaths { ask, known } => self.valid_paths(ask, known).await?,
+            Route::ValidPaths {
+                ask,
+                known,
+                substitute,
+            } => self.valid_paths(ask, known, substitute).await?,
             Route::Build {
                 drv_path,
                 derivation,
@@ -235,6 +244,7 @@ impl Session {
         &mut self,
         ask: BTreeSet<StorePath>,
         known: BTreeSet<StorePath>,
+        substitute: bool,
     ) -> Result<(), ServeError> {
         if ask.is_empty() {
             self.client.reply(&Response::Paths(known));
@@ -247,7 +257,7 @@ impl Session {
         }
         let request = Request::QueryValidPaths {
             paths: ask,
-            substitute: false,
+            substitute,
         };
         match self.ask(vec![request]).await? {
             Ok(Response::Paths(mut valid)) => {

@@ -18,7 +18,9 @@ mod serve_store;
 pub mod ssh;
 mod store;
 pub mod transport;
+mod unproven;
 pub mod url;
+mod user;
 mod wire;
 mod worker_connection;
 mod worker_store;
@@ -37,6 +39,8 @@ pub use own::{has_nix, own_home, own_store};
 pub use serve_connection::ServeConnection;
 pub use serve_store::{ServeStore, send, taken};
 pub use store::{NarStream, Store, StoreInfo, Substitute};
+pub use unproven::own_drv_path;
+pub use user::User;
 pub use worker_connection::{Hear, WorkerConnection, deaf};
 pub use worker_store::{WorkerStore, upload};
 

@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 
 pub use last_words::last_words;
 pub use peer::{Exit, Peer, PeerEnd};
-pub use socket::{SocketPath, listen_privately};
+pub use socket::{SocketPath, listen_privately, listen_publicly};
 pub use stderr::Stderr;
 
 pub(crate) use child::kill_group;

@@ -13,7 +13,7 @@ use musher_protocol::worker::{BodyItem, ClientConfig, ClientEvent, Request, Resp
 use nix_derivation::{StoreDir, StorePath};
 
 use crate::StoreError;
-use crate::connector::Connector;
+use crate::connector::{Connector, Way};
 use crate::nar_file::read_nar_file;
 use crate::pool::Pool;
 use crate::store::{NarStream, Store, StoreInfo, Substitute};
@@ -39,6 +39,16 @@ impl WorkerStore {
             disk,
             idle: Arc::default(),
         }
+    }
+
+    /// Where its connections lead.
+    pub fn way(&self) -> &Way {
+        &self.connector.way
+    }
+
+    /// What its connections begin with.
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.config
     }
 
     /// Where the store directory's files can be read directly, if they can.

@@ -39,6 +39,9 @@ pub struct Settings {
     /// store URL. Default `auto`, this machine's own through its nix-daemon, and
     /// where no Nix is installed one of Musher's own in the state directory.
     pub home_store: StoreUrl,
+    /// `store-socket`: whether stock clients of this host may have the home store
+    /// as their own, through `nix.sock` in the run directory. Default true.
+    pub store_socket: bool,
     /// `max-attempts`: how often a build is tried while machines (not the
     /// build itself) fail. Default 5.
     pub max_attempts: u32,
@@ -67,6 +70,7 @@ impl Default for Settings {
             keepalive_interval: Duration::from_secs(2),
             builders_use_substitutes: true,
             home_store: StoreUrl::Auto(LocalParams::default()),
+            store_socket: true,
             max_attempts: 5,
             sandbox_paths: Vec::new(),
             trusted_public_keys: trusted_keys::default(),
@@ -84,6 +88,7 @@ pub(super) const KNOWN: &[&str] = &[
     "keepalive-interval",
     "builders-use-substitutes",
     "home-store",
+    "store-socket",
     "max-attempts",
     "sandbox-paths",
     "trusted-public-keys",
@@ -126,6 +131,9 @@ impl Settings {
                 .boolean("builders-use-substitutes")?
                 .unwrap_or(default.builders_use_substitutes),
             home_store: home_store(section)?.unwrap_or(default.home_store),
+            store_socket: section
+                .boolean("store-socket")?
+                .unwrap_or(default.store_socket),
             max_attempts: section
                 .count("max-attempts", 1, "a whole number from 1 up")?
                 .unwrap_or(default.max_attempts),

@@ -5,10 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use musher_protocol::worker::Request;
+use musher_protocol::worker::{Request, Trust};
 use musher_store::local::{LocalError, LocalStore};
-use musher_store::{StoreError, WorkerStore, deaf};
+use musher_store::{StoreError, User, Way, WorkerStore, deaf};
+use rustix::process::geteuid;
 use tokio::task::{JoinError, spawn_blocking};
+use tracing::debug;
 
 use super::Home;
 
@@ -58,6 +60,36 @@ impl Home {
     /// Whether it is one of Musher's own.
     pub(crate) fn is_own(&self) -> bool {
         matches!(self.place, Place::Own(_))
+    }
+
+    /// Whether every user of this host can connect to it, with their own rights.
+    pub(crate) fn is_for_users(&self) -> bool {
+        match &self.place {
+            Place::Nix(store) => matches!(store.way(), Way::Socket(_)),
+            Place::Own(_) | Place::Elsewhere => false,
+        }
+    }
+
+    /// Whether it takes the word of `user`.
+    pub(crate) async fn trusts(&self, user: User) -> bool {
+        // Root could be whoever it likes, and this user is who runs us.
+        if user.uid == 0 || user.uid == geteuid().as_raw() {
+            return true;
+        }
+        let Place::Nix(store) = &self.place else {
+            return false;
+        };
+        match store.trust_of(user).await {
+            Ok(trust) => trust == Trust::Trusted,
+            Err(error) => {
+                let error = crate::error_text(&error);
+                debug!(
+                    uid = user.uid,
+                    error, "nobody says whether a user is trusted"
+                );
+                false
+            }
+        }
     }
 
     /// What it is, for people.

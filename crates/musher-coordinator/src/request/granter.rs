@@ -13,7 +13,9 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info};
 
 use super::Wish;
+use super::checked::Checked;
 use super::graph::{Action, End, Event, Graph, Outputs};
+use super::home_logs::HomeLogs;
 use super::homeward::{CameHome, Homeward, Way};
 use super::resolve::{Resolved, recipe, resolve};
 use super::story::{Happened, RootEnd, Teller};
@@ -36,6 +38,8 @@ enum Came {
         asked: Asked,
         progress: watch::Receiver<Progress>,
         ended: Arc<Ended>,
+        /// What a new build of what is at home shows.
+        checked: Option<Checked>,
     },
     /// The core ended.
     Gone,
@@ -74,6 +78,7 @@ pub(super) struct Granter {
     /// Roots whose outputs are to come home, together.
     homeward: BTreeMap<StorePath, Outputs>,
     is_importing: bool,
+    logs: HomeLogs,
 }
 
 impl Granter {
@@ -86,6 +91,7 @@ impl Granter {
         teller: Teller,
     ) -> Self {
         Self {
+            logs: HomeLogs::new(home.clone()),
             core,
             home,
             kept,
@@ -115,7 +121,7 @@ impl Granter {
             self.look();
             self.import();
             if self.graph.is_over() {
-                return self.done();
+                return self.done().await;
             }
             let Some(came) = self.works.next().await else {
                 unreachable!("bug: a request has nothing to wait for: {:?}", self.graph);
@@ -172,6 +178,11 @@ impl Granter {
                 self.failed(&drv, BuildStatus::TransientFailure, text.to_owned(), None);
                 None
             }
+            Action::NothingToCheck { drv } => {
+                let text = "some of its outputs are not valid, so checking is not possible";
+                self.failed(&drv, BuildStatus::InputRejected, text.to_owned(), None);
+                None
+            }
             Action::NoOutput { drv, output } => {
                 let text = format!("it has no output `{output}`");
                 self.failed(&drv, BuildStatus::InputRejected, text, None);
@@ -216,6 +227,8 @@ impl Granter {
             derivation,
         } = resolved;
         let held = self.held.reachable(&derivation.input_sources);
+        let is_check = self.wish.check && self.wish.roots.contains_key(&drv);
+        let at_home = self.graph.outputs(&drv).filter(|_| is_check).cloned();
         let asked = Asked {
             drv: drv.clone(),
             inputs: derivation.input_sources.clone(),
@@ -225,7 +238,10 @@ impl Granter {
         let spec = BuildSpec {
             drv_path,
             derivation,
-            mode: BuildMode::Normal,
+            mode: match is_check {
+                true => BuildMode::Check,
+                false => BuildMode::Normal,
+            },
             limits: self.wish.limits,
             held,
             nar_ahead: false,
@@ -243,6 +259,7 @@ impl Granter {
             drv,
             progress: progress.clone(),
         });
+        let home = self.home.clone();
         self.works.push(Box::pin(async move {
             let ended = progress.wait_for(Progress::is_over).await;
             let ended = ended.ok().and_then(|progress| match &progress.stage {
@@ -251,6 +268,10 @@ impl Granter {
             });
             match ended {
                 Some(ended) => Came::Ended {
+                    checked: match at_home {
+                        Some(there) => Some(Checked::by(&home, &there, &ended).await),
+                        None => None,
+                    },
                     asked,
                     progress,
                     ended,
@@ -324,7 +345,16 @@ impl Granter {
                 asked,
                 progress,
                 ended,
-            } => vec![self.ended(asked, &progress, &ended)],
+                checked,
+            } => {
+                self.logs.send(asked.drv.clone(), &progress.borrow());
+                vec![match checked {
+                    Some(checked) if ended.result.status.is_success() => {
+                        self.checked(asked.drv, checked)
+                    }
+                    Some(_) | None => self.ended(asked, &progress, &ended),
+                }]
+            }
             Came::Gone => return None,
             Came::Home(came) => {
                 self.is_importing = false;
@@ -391,6 +421,26 @@ impl Granter {
         Event::Built { drv, outputs }
     }
 
+    /// What follows from a new build of what is at home.
+    fn checked(&self, drv: StorePath, checked: Checked) -> Event {
+        match checked {
+            Checked::Same => Event::Checked { drv },
+            Checked::Differs { output } => {
+                let text = format!(
+                    "derivation '{}' may not be deterministic: output '{}' differs",
+                    self.home.store_dir().render_path(&drv),
+                    self.home.store_dir().render_path(&output)
+                );
+                self.failed(&drv, BuildStatus::NotDeterministic, text, None);
+                Event::Failed { drv }
+            }
+            Checked::Unknown(text) => {
+                self.failed(&drv, BuildStatus::MiscFailure, text, None);
+                Event::Failed { drv }
+            }
+        }
+    }
+
     fn came_home(&self, came: CameHome) -> Vec<Event> {
         let fact = |(drv, way)| match way {
             Way::Home => Event::CameHome { drv },
@@ -406,7 +456,8 @@ impl Granter {
         came.roots.into_iter().map(fact).collect()
     }
 
-    fn done(self) {
+    async fn done(self) {
+        self.logs.arrived().await;
         let ends = self.graph.ends().into_iter().map(|(drv, end)| {
             let end = match end {
                 End::Home(outputs) => RootEnd {

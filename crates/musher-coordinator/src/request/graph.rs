@@ -39,6 +39,9 @@ pub(crate) enum Event {
     Looked { drv: StorePath, valid: Outputs },
     /// A derivation was built, and its outputs lie where they were built.
     Built { drv: StorePath, outputs: Outputs },
+    /// A derivation whose outputs are at home was built again, and nothing else
+    /// came of it.
+    Checked { drv: StorePath },
     /// A derivation cannot be read or built, and that is that.
     Failed { drv: StorePath },
     /// A build came to nothing because these outputs, which it reads, cannot
@@ -84,6 +87,9 @@ pub(crate) enum Action {
     /// Say that a derivation has failed: it does not have an output that is
     /// wanted of it.
     NoOutput { drv: StorePath, output: String },
+    /// Say that a derivation has failed: there is nothing at home to hold a new
+    /// build of it against.
+    NothingToCheck { drv: StorePath },
 }
 
 /// A derivation that was asked for.
@@ -124,6 +130,8 @@ pub(crate) struct Graph {
     nodes: BTreeMap<StorePath, Node>,
     roots: BTreeMap<StorePath, Root>,
     keep_going: bool,
+    /// Whether roots are built though they are valid.
+    check: bool,
     /// Whether something failed.
     failed: bool,
     planned: bool,
@@ -135,15 +143,17 @@ pub(crate) struct Graph {
 impl Graph {
     /// The graph for `roots`: derivations and the outputs wanted of each, all of
     /// them where none is named. Without `keep_going` the first failure is the
-    /// end.
+    /// end; with `check` they are built again.
     pub(crate) fn new(
         roots: BTreeMap<StorePath, BTreeSet<String>>,
         keep_going: bool,
+        check: bool,
     ) -> (Self, Vec<Action>) {
         let mut graph = Self {
             nodes: BTreeMap::new(),
             roots: BTreeMap::new(),
             keep_going,
+            check,
             failed: false,
             planned: false,
             open: 0,
@@ -168,6 +178,7 @@ impl Graph {
             Event::Read { drv, recipe } => self.read(&drv, recipe),
             Event::Looked { drv, valid } => self.looked(&drv, valid),
             Event::Built { drv, outputs } => self.built(&drv, outputs),
+            Event::Checked { drv } => self.realised(&drv, State::Valid),
             Event::Failed { drv } => {
                 if self
                     .nodes
@@ -282,7 +293,17 @@ impl Graph {
         };
         self.open -= 1;
         node.outputs.extend(valid);
-        if node.has(&node.wants) {
+        let is_there = node.has(&node.wants);
+        if self.check && self.roots.contains_key(drv) {
+            match is_there {
+                true => self.open_inputs(drv),
+                false => {
+                    self.actions
+                        .push(Action::NothingToCheck { drv: drv.clone() });
+                    self.condemn(drv);
+                }
+            }
+        } else if is_there {
             self.realised(drv, State::Valid);
         } else if node.has(&node.looked_for) {
             // Someone came to want more while it was looked for.

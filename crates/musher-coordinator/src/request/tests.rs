@@ -30,6 +30,7 @@ fn wish(team: &Team, roots: &[&str], keep_going: bool) -> Request {
         limits: Limits::default(),
         substitute: Substitute::No,
         keep_failed: false,
+        check: false,
     };
     Request::start(team.core.clone(), Arc::new(home), wish)
 }

@@ -92,6 +92,7 @@ fn parse(
             false => Substitute::Allowed,
         },
         keep_failed: request.keep_failed,
+        check: request.check,
     };
     Ok((wish, order))
 }

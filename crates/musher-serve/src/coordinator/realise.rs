@@ -67,15 +67,13 @@ pub(crate) struct Realise {
 }
 
 impl Realise {
-    /// A request under an id of its own, that was not made yet.
-    pub(crate) fn new(roots: Vec<api::Root>, keep_going: bool, limits: api::Limits) -> Self {
+    /// A request for what is wished for, under an id of its own, that was not
+    /// made yet.
+    pub(crate) fn new(wish: api::RealiseRequest) -> Self {
         Self {
             request: api::RealiseRequest {
                 request_id: new_id(),
-                roots,
-                keep_going,
-                limits: Some(limits),
-                ..Default::default()
+                ..wish
             },
             heard: BTreeMap::new(),
             feed: Feed::new(),

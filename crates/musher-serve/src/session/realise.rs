@@ -1,19 +1,19 @@
-//! `BuildPaths` and its kin, where the home store is Musher's own: what is
-//! missing is built as one request, and what is asked for is in the home store
-//! afterwards.
+//! `BuildPaths` and its kin: what is missing is built as one request, and what
+//! is asked for is in the home store afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use musher_api::coordinator as api;
 use musher_protocol::types::{BuildMode, BuildResult, BuildStatus, BuiltOutput, Text};
-use musher_protocol::worker::{Missing, OutputId, Realisation, RemoteError, Request, Response};
+use musher_protocol::worker::{OutputId, Realisation, RemoteError, Request, Response};
 use nix_derivation::{DerivedPath, DrvOutput, SingleDerivedPath, StoreDir, StorePath};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use super::Session;
 use super::build::away;
-use super::{Session, unexpected};
+use super::fetch::Lacking;
 use crate::coordinator::{CoordinatorError, Realise, RealiseNews};
 use crate::error::{ServeError, coordinator_error};
 use crate::request_story::RequestStory;
@@ -49,32 +49,38 @@ impl Session {
         mode: BuildMode,
         tell: Tell,
     ) -> Result<(), ServeError> {
-        let missing = self
-            .ask(vec![Request::QueryMissing(wanted.clone())])
-            .await?;
-        let missing = match missing {
-            Ok(Response::Missing(missing)) => missing,
-            Ok(other) => return self.refuse(&unexpected(&other)),
+        if let Some(error) = self.leaves_to_home(&wanted, mode) {
+            return match error {
+                Some(error) => self.refuse(&error),
+                None => self.pass(request(wanted, mode, tell)).await,
+            };
+        }
+        let lacking = match self.fetch(&wanted, mode).await? {
+            Ok(lacking) => lacking,
             Err(error) => return self.refuse(&error),
         };
-        if mode != BuildMode::Normal {
-            let text = "this store builds nothing again that is there";
-            return self.refuse(&RemoteError::new(text));
-        }
-        // The home store knows what is there, and what cannot be had.
-        if missing.will_build.is_empty() {
-            return self.pass(request(wanted, tell)).await;
-        }
-        if tell == Tell::Success
-            && let Some(error) = unknown(&missing, &self.store_dir)
+        if self.rights.own_home
+            && tell == Tell::Success
+            && let Some(error) = &lacking.reason
         {
-            return self.refuse(&error);
+            return self.refuse(error);
         }
-        let roots = match roots(&wanted, &self.store_dir) {
-            Ok(roots) => roots,
-            Err(error) => return self.refuse(&error),
+        let roots = roots(&wanted, &lacking, &self.store_dir);
+        if roots.is_empty() || (mode == BuildMode::Normal && !lacking.builds) {
+            // The home store knows what is there, and what cannot be had.
+            return self.pass(request(wanted, mode, tell)).await;
+        }
+        let wish = api::RealiseRequest {
+            roots,
+            keep_going: self.how.keep_going,
+            keep_failed: self.rights.store_entrance && self.how.keep_failed,
+            limits: Some(self.limits),
+            check: mode == BuildMode::Check,
+            // That was done, with the client's own settings and rights.
+            no_substitutes: mode == BuildMode::Normal || !self.how.substitute,
+            ..Default::default()
         };
-        let mut realise = Realise::new(roots, self.keep_going, self.limits);
+        let mut realise = Realise::new(wish);
         let ended = match self.follow_request(&mut realise).await? {
             Ok(ended) => ended,
             Err(error) => return self.refuse(&coordinator_error(&error)),
@@ -88,17 +94,43 @@ impl Session {
         // Until the client has roots of its own. The stream keeps them until
         // then.
         self.root(&outputs).await?;
-        self.remember(&ended.roots).await?;
+        if self.rights.own_home {
+            self.remember(&ended.roots).await?;
+        }
         drop(realise);
         let answer = match tell {
-            Tell::Success => match ended.failure() {
+            Tell::Success => match ended.failure(&lacking) {
                 Some(error) => Err(error),
                 None => Ok(Response::Unit),
             },
-            Tell::Results => Ok(ended.results(wanted, &missing, &self.store_dir)),
+            Tell::Results => Ok(ended.results(wanted, &lacking, &self.store_dir)),
         };
         self.answer(answer);
         Ok(())
+    }
+
+    /// Whether what is asked is for the home store alone; if it cannot do it,
+    /// why not.
+    fn leaves_to_home(
+        &self,
+        wanted: &[DerivedPath],
+        mode: BuildMode,
+    ) -> Option<Option<RemoteError>> {
+        let refused = |text: String| self.rights.own_home.then(|| RemoteError::new(text));
+        if mode == BuildMode::Repair {
+            // Nobody else replaces what is in use.
+            return Some(refused("this store repairs nothing".to_owned()));
+        }
+        let made_first = wanted.iter().find(|path| match path {
+            DerivedPath::Opaque(_) => false,
+            DerivedPath::Built { drv_path, .. } => {
+                !matches!(drv_path, SingleDerivedPath::Opaque(_))
+            }
+        })?;
+        let path = made_first.render_legacy(&self.store_dir);
+        Some(refused(format!(
+            "`{path}` is made by a derivation that has to be made first"
+        )))
     }
 
     /// Has the home store know which paths the outputs of `roots` turned out to
@@ -193,12 +225,18 @@ impl Session {
 
 impl Ended {
     /// Why not all of it is there.
-    fn failure(&self) -> Option<RemoteError> {
+    fn failure(&self, lacking: &Lacking) -> Option<RemoteError> {
         let failed = self.roots.iter().filter(|root| !is_there(root));
         let culprits: BTreeSet<&str> = failed.map(culprit).collect();
         let errors: Vec<_> = culprits
             .into_iter()
             .map(|drv_path| self.reason(drv_path))
+            .chain(
+                lacking
+                    .reason
+                    .as_ref()
+                    .map(|error| error.message.to_string()),
+            )
             .collect();
         (!errors.is_empty()).then(|| RemoteError::new(errors.join("\n")))
     }
@@ -218,13 +256,14 @@ impl Ended {
     fn results(
         &self,
         wanted: Vec<DerivedPath>,
-        missing: &Missing,
+        lacking: &Lacking,
         store_dir: &StoreDir,
     ) -> Response {
         let mut roots = self.roots.iter();
         let results = wanted.into_iter().map(|path| {
             let result = match &path {
-                DerivedPath::Opaque(path) => opaque(missing.unknown.contains(path)),
+                DerivedPath::Opaque(_) => lacking.result(&path),
+                DerivedPath::Built { .. } if lacking.is_lacking(&path) => lacking.result(&path),
                 // In the order asked.
                 DerivedPath::Built { .. } => match roots.next() {
                     Some(root) => self.result(root, store_dir),
@@ -264,38 +303,27 @@ impl Ended {
 }
 
 /// What is wanted, as the client asked for it.
-fn request(paths: Vec<DerivedPath>, tell: Tell) -> Request {
-    let mode = BuildMode::Normal;
+fn request(paths: Vec<DerivedPath>, mode: BuildMode, tell: Tell) -> Request {
     match tell {
         Tell::Success => Request::BuildPaths { paths, mode },
         Tell::Results => Request::BuildPathsWithResults { paths, mode },
     }
 }
 
-fn unknown(missing: &Missing, store_dir: &StoreDir) -> Option<RemoteError> {
-    let path = store_dir.render_path(missing.unknown.first()?);
-    let text = format!("path '{path}' is not in this store, and nobody can make it");
-    Some(RemoteError::new(text))
-}
-
-/// The derivations among `wanted`, for the coordinator.
-fn roots(wanted: &[DerivedPath], store_dir: &StoreDir) -> Result<Vec<api::Root>, RemoteError> {
-    let mut roots = Vec::new();
-    for path in wanted {
-        let DerivedPath::Built { drv_path, outputs } = path else {
-            continue;
-        };
-        let SingleDerivedPath::Opaque(drv_path) = drv_path else {
-            let path = path.render_legacy(store_dir);
-            let text = format!("`{path}` is made by a derivation that has to be made first");
-            return Err(RemoteError::new(text));
-        };
-        roots.push(api::Root {
+/// The derivations among `wanted` that are there, for the coordinator.
+fn roots(wanted: &[DerivedPath], lacking: &Lacking, store_dir: &StoreDir) -> Vec<api::Root> {
+    let there = wanted.iter().filter(|path| !lacking.is_lacking(path));
+    let roots = there.filter_map(|path| match path {
+        DerivedPath::Built {
+            drv_path: SingleDerivedPath::Opaque(drv_path),
+            outputs,
+        } => Some(api::Root {
             drv_path: store_dir.render_path(drv_path),
             outputs: outputs.clone(),
-        });
-    }
-    Ok(roots)
+        }),
+        DerivedPath::Built { .. } | DerivedPath::Opaque(_) => None,
+    });
+    roots.collect()
 }
 
 fn is_there(root: &api::RootEnd) -> bool {
@@ -307,13 +335,6 @@ fn culprit(root: &api::RootEnd) -> &str {
     match root.culprit.is_empty() {
         true => &root.drv_path,
         false => &root.culprit,
-    }
-}
-
-fn opaque(unknown: bool) -> BuildResult {
-    match unknown {
-        true => BuildResult::new(BuildStatus::NoSubstituters, "nobody can make it"),
-        false => BuildResult::new(BuildStatus::AlreadyValid, ""),
     }
 }
 

@@ -13,6 +13,7 @@ use musher_api::coordinator::build_news::News;
 use musher_api::coordinator::coordinator_server::{Coordinator, CoordinatorServer};
 use musher_api::coordinator::realise_event;
 use musher_protocol::types::PathInfo;
+use musher_protocol::worker::ClientEvent;
 use nix_derivation::{StoreDir, StorePath};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
@@ -378,9 +379,17 @@ impl FakeCoordinator {
                 _ => panic!("the session asks for something else than a graph"),
             }
         };
-        tokio::select! {
-            call = call => call,
-            event = client.connection.event() => panic!("answered: {event:?}"),
+        tokio::pin!(call);
+        loop {
+            let event = tokio::select! {
+                call = &mut call => return call,
+                event = client.connection.event() => event,
+            };
+            match event {
+                // The home store, which is asked first.
+                Ok(ClientEvent::Message(message)) => client.heard.push(message),
+                other => panic!("answered: {other:?}"),
+            }
         }
     }
 

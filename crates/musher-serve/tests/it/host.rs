@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use musher_protocol::worker::{ClientConfig, Message, RemoteError, Request, Response, Trust};
-use musher_serve::{Input, Output, Protocol, ServeError, SessionConfig, run};
+use musher_serve::{Entrance, Input, Output, Protocol, ServeError, SessionConfig, run};
 use musher_store::local::{LocalOptions, LocalStore};
 use musher_store::transport::Transport;
 use musher_store::{Connector, Way, WorkerConnection, WorkerStore, own_store};
@@ -93,6 +93,17 @@ impl Host {
         Self::shake_hands(started).await
     }
 
+    /// Starts a session for a client on this host whose store it is, with the
+    /// rights of the test, and connects to it.
+    pub(crate) async fn store_session(&self, trust: Option<Trust>) -> Client {
+        let to = SessionFor {
+            trust,
+            entrance: Entrance::Store,
+            remote: false,
+        };
+        Self::shake_hands(self.start_for(to, Protocol::Worker).await).await
+    }
+
     /// Starts a session for a client on this host, with the rights of the test,
     /// and connects to it.
     pub(crate) async fn local_session(&self) -> Client {
@@ -118,6 +129,15 @@ impl Host {
         protocol: Protocol,
         remote: bool,
     ) -> (Transport, Session) {
+        let to = SessionFor {
+            trust,
+            entrance: Entrance::Hook,
+            remote,
+        };
+        self.start_for(to, protocol).await
+    }
+
+    async fn start_for(&self, to: SessionFor, protocol: Protocol) -> (Transport, Session) {
         let socket = self.dir.path().join("session.sock");
         let listener = UnixListener::bind(&socket).expect("a socket");
         let transport = Transport::unix(&socket).await.expect("a connection");
@@ -129,8 +149,9 @@ impl Host {
             start_coordinator: None,
             home: self.store(),
             own_home: self.own,
-            trust,
-            remote,
+            trust: to.trust,
+            entrance: to.entrance,
+            remote: to.remote,
         };
         let thread = std::thread::spawn(move || {
             runtime().block_on(async {
@@ -142,6 +163,13 @@ impl Host {
         });
         (transport, thread)
     }
+}
+
+/// Whom a session is for.
+struct SessionFor {
+    trust: Option<Trust>,
+    entrance: Entrance,
+    remote: bool,
 }
 
 /// A client in a session.

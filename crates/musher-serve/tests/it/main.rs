@@ -8,4 +8,6 @@ mod outputs;
 mod own_home;
 mod pass_through;
 mod serve_protocol;
+mod store_entrance;
+mod unbuilt;
 mod values;

@@ -3,81 +3,14 @@
 use musher_api::coordinator as api;
 use musher_api::coordinator::build_event::Event;
 use musher_api::coordinator::build_news::News;
-use musher_protocol::types::{BuildMode, BuildResult, BuildStatus, PathInfo, Text};
+use musher_protocol::types::{BuildMode, BuildStatus, Text};
 use musher_protocol::worker::{BodyItem, Message, OutputId, Realisation, Request, Response, Trust};
-use musher_store::local::ImportChecks;
-use nix_derivation::{
-    DerivationBuilder, DerivedPath, DrvOutput, SingleDerivedPath, StorePath, ValidatedDerivation,
-};
+use nix_derivation::{DerivedPath, DrvOutput};
 
 use crate::coordinator::bounded;
-use crate::host::{Client, Host};
+use crate::host::Host;
+use crate::unbuilt::{Unbuilt, build, ended, results};
 use crate::values::{built, derivation, info, nar, path};
-
-/// A derivation in the host's store that was not built.
-struct Unbuilt {
-    drv_path: StorePath,
-    output: StorePath,
-}
-
-impl Unbuilt {
-    async fn new(client: &mut Client, name: &str) -> Self {
-        let drv: ValidatedDerivation = DerivationBuilder::new(name, "x86_64-linux", "/bin/sh")
-            .input_addressed_output("out")
-            .build()
-            .expect("a derivation");
-        let request = Request::AddTextToStore {
-            name: format!("{name}.drv"),
-            text: Text::from(String::from_utf8(drv.to_aterm_bytes()).expect("text")),
-            references: [].into(),
-        };
-        let added = client.ask(request).await;
-        assert_eq!(added, Ok(Response::Path(drv.drv_path())));
-        let output = drv.resolved_outputs()["out"].path.clone();
-        Self {
-            drv_path: drv.drv_path(),
-            output: output.expect("a path"),
-        }
-    }
-
-    fn wanted(&self) -> DerivedPath {
-        DerivedPath::Built {
-            drv_path: SingleDerivedPath::Opaque(self.drv_path.clone()),
-            outputs: vec!["out".to_owned()],
-        }
-    }
-
-    /// Brings the output home, as a coordinator does before it says so.
-    fn bring_home(&self, host: &Host) -> api::RootEnd {
-        let nar = nar(self.drv_path.name().as_bytes());
-        let info = PathInfo {
-            path: self.output.clone(),
-            ..info("any", &nar)
-        };
-        let imported = (host.files()).import(&info, &mut nar.as_slice(), ImportChecks::default());
-        imported.expect("a path");
-        self.end([("out".to_owned(), self.output.to_absolute_path())], "")
-    }
-
-    fn end(
-        &self,
-        outputs: impl IntoIterator<Item = (String, String)>,
-        culprit: &str,
-    ) -> api::RootEnd {
-        api::RootEnd {
-            drv_path: self.drv_path.to_absolute_path(),
-            outputs: outputs.into_iter().collect(),
-            culprit: culprit.to_owned(),
-        }
-    }
-}
-
-fn build(wanted: &[&Unbuilt]) -> Request {
-    Request::BuildPaths {
-        paths: wanted.iter().map(|unbuilt| unbuilt.wanted()).collect(),
-        mode: BuildMode::Normal,
-    }
-}
 
 fn started(attempt: u64) -> News {
     News::Started(api::Started {
@@ -92,21 +25,6 @@ fn log(bytes: &str) -> News {
         offset: 0,
         bytes: bytes.to_owned().into_bytes().into(),
     })
-}
-
-fn ended(status: BuildStatus, error: &str) -> News {
-    News::Ended(api::BuildEnd {
-        status: status as u32,
-        error: error.to_owned().into_bytes(),
-        ..Default::default()
-    })
-}
-
-fn results(answer: Response) -> Vec<BuildResult> {
-    let Response::KeyedBuildResults(results) = answer else {
-        panic!("no results: {answer:?}");
-    };
-    results.into_iter().map(|(_, result)| result).collect()
 }
 
 #[tokio::test]
@@ -129,7 +47,7 @@ async fn what_is_missing_is_built_and_comes_home() {
     call.tell(&hello.drv_path, log("one\ntwo\n")).await;
     call.tell(&hello.drv_path, ended(BuildStatus::Built, ""))
         .await;
-    call.done(vec![hello.bring_home(&host)]).await;
+    call.done(vec![hello.bring_home(&host).await]).await;
     assert_eq!(client.answer().await, Ok(Response::Unit));
     call.released().await;
 
@@ -166,7 +84,7 @@ async fn a_failure_names_what_failed() {
         });
         call.tell(&bad.drv_path, failed).await;
         call.done(vec![
-            good.bring_home(&host),
+            good.bring_home(&host).await,
             bad.end([], &culprit),
             behind.end([], &culprit),
         ])
@@ -243,7 +161,7 @@ async fn a_stranger_builds_what_it_brings_the_derivation_of() {
         .request(build(&[&hello]))
         .expect("a request");
     let call = coordinator.realise_while(&mut client).await;
-    call.done(vec![hello.bring_home(&host)]).await;
+    call.done(vec![hello.bring_home(&host).await]).await;
     assert_eq!(client.answer().await, Ok(Response::Unit));
 
     let id = OutputId::Path(DrvOutput::new(hello.drv_path.clone(), "out"));

@@ -1,9 +1,10 @@
 //! Unix sockets by their paths, which may be longer than the address of a socket
 //! can be. Knows nothing of who comes.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -55,6 +56,18 @@ const BACKLOG: i32 = 4096;
 /// socket that is there. The caller knows that nobody listens on that one.
 /// Never blocks.
 pub fn listen_privately(path: &Path) -> io::Result<UnixListener> {
+    listen_on(path, |_| Ok(()))
+}
+
+/// The same, but every user of this host may connect.
+pub fn listen_publicly(path: &Path) -> io::Result<UnixListener> {
+    // Nobody can connect before it is listened on.
+    listen_on(path, |path| {
+        fs::set_permissions(path, Permissions::from_mode(0o666))
+    })
+}
+
+fn listen_on(path: &Path, bound: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<UnixListener> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -67,6 +80,7 @@ pub fn listen_privately(path: &Path) -> io::Result<UnixListener> {
     // and to whatever other threads make meanwhile.
     fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     bind(&socket, &address)?;
+    bound(short.as_path())?;
     listen(&socket, BACKLOG)?;
     Ok(socket.into())
 }
@@ -76,7 +90,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::net::{UnixListener, UnixStream};
 
-    use super::{SocketPath, listen_privately};
+    use super::{SocketPath, listen_privately, listen_publicly};
 
     #[test]
     fn a_private_socket_takes_the_place_of_an_old_one() {
@@ -87,6 +101,9 @@ mod tests {
         let mode = path.metadata().expect("it is there").permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
         UnixStream::connect(&path).expect("it can be connected to");
+        let _listener = listen_publicly(&path).expect("it can be bound again");
+        let mode = path.metadata().expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o666);
     }
 
     #[test]

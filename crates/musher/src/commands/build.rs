@@ -211,6 +211,7 @@ impl BuildArgs {
             }),
             no_substitutes: self.no_substitutes,
             keep_failed: self.keep_failed,
+            check: false,
         }
     }
 }

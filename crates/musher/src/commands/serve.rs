@@ -1,14 +1,20 @@
 //! `musher serve`
 
 use std::env;
+use std::fs::{Metadata, metadata};
+use std::io::stdin;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use musher_coordinator::DaemonPlaces;
 use musher_protocol::worker::Trust;
 use musher_serve::{
-    Input, Output, Protocol, ServeError, SessionConfig, StartCoordinator, served_protocol,
+    Entrance, Input, Output, Protocol, ServeError, SessionConfig, StartCoordinator, served_protocol,
 };
 use musher_store::{OpenError, open_here, own_home, own_store};
+use rustix::process::geteuid;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -41,6 +47,16 @@ pub(crate) struct ServeArgs {
     /// The capability class that the client counts this build for
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
+    /// Be the client's store, and have what it wants built as one graph, instead of one of its
+    /// builders; a forced command always is
+    #[arg(long, conflicts_with = "class")]
+    store: bool,
+    /// Standard input is the client's socket, for both directions
+    #[arg(long, hide = true, requires = "store")]
+    socket: bool,
+    /// Trust the client as little as any stranger
+    #[arg(long, hide = true, requires = "socket")]
+    untrusted: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +78,7 @@ impl ServeArgs {
                 Failure::user(error).help(help)
             })?,
             None if self.serve && self.write => Protocol::Serve,
-            None if self.stdio => Protocol::Worker,
+            None if self.stdio || self.socket => Protocol::Worker,
             None => {
                 let help = "it is for Nix to start; `musher setup` makes Nix do so".to_owned();
                 return Err(Failure::user(NoStdio).help(help));
@@ -72,8 +88,14 @@ impl ServeArgs {
         let settings = context.config()?.settings;
         let own_home = own_home(&settings.home_store, &context.places.state)?;
         let timeout = settings.connect_timeout;
+        let is_remote = env::var_os("SSH_CONNECTION").is_some();
         let config = SessionConfig {
-            control_socket: DaemonPlaces::control_socket(&context.places.run),
+            control_socket: coordinators_socket(&context.places.run),
+            // Who counts its builds by class is a client's build hook.
+            entrance: match self.store || forced.is_some() || (is_remote && self.class.is_none()) {
+                true => Entrance::Store,
+                false => Entrance::Hook,
+            },
             start_coordinator: own_home.is_some().then(|| starter(&context.places)),
             own_home: own_home.is_some(),
             home: match own_home {
@@ -81,11 +103,11 @@ impl ServeArgs {
                 None => open_here(&settings.home_store, timeout)?,
             },
             // A key alone makes nobody trusted.
-            trust: forced.is_some().then_some(match self.trusted {
+            trust: (forced.is_some() || self.untrusted).then_some(match self.trusted {
                 true => Trust::Trusted,
                 false => Trust::NotTrusted,
             }),
-            remote: env::var_os("SSH_CONNECTION").is_some(),
+            remote: is_remote,
         };
         let io = |source| Failure::environment(NoSession { source });
         let runtime = runtime::Builder::new_current_thread()
@@ -93,7 +115,11 @@ impl ServeArgs {
             .build()
             .map_err(io)?;
         let served = runtime.block_on(async {
-            let (input, output) = (Input::stdin().map_err(io)?, Output::stdout().map_err(io)?);
+            let output = match self.socket {
+                true => stdin().as_fd().try_clone_to_owned().and_then(Output::new),
+                false => Output::stdout(),
+            };
+            let (input, output) = (Input::stdin().map_err(io)?, output.map_err(io)?);
             let mut terminate = signal(SignalKind::terminate()).map_err(io)?;
             let mut interrupt = signal(SignalKind::interrupt()).map_err(io)?;
             let mut hangup = signal(SignalKind::hangup()).map_err(io)?;
@@ -107,6 +133,17 @@ impl ServeArgs {
         // A thread may still wait for the client; it has nothing more to say.
         runtime.shutdown_background();
         served.map(|()| Outcome::Done)
+    }
+}
+
+/// The socket on which the coordinator hears this user, whose files `run` holds
+/// if they are root or the coordinator's own user.
+fn coordinators_socket(run: &Path) -> PathBuf {
+    let own = |meta: Metadata| meta.uid() == geteuid().as_raw();
+    // Where there is no directory yet, a coordinator of this user makes it.
+    match geteuid().is_root() || metadata(run).map_or(true, own) {
+        true => DaemonPlaces::control_socket(run),
+        false => DaemonPlaces::users_socket(run),
     }
 }
 

@@ -8,8 +8,8 @@ use musher_api::coordinator;
 use musher_api::limits::CHUNK;
 use musher_api::worker as api;
 use musher_api::worker::attempt_event::Event;
-use musher_protocol::types::PathInfo;
-use musher_store::StoreError;
+use musher_protocol::types::{BuildMode, PathInfo};
+use musher_store::{Store as _, StoreError, Substitute};
 use nix_derivation::{StoreDir, StorePath};
 use tonic::{Code, Status, Streaming};
 use tracing::debug;
@@ -33,6 +33,7 @@ pub(super) async fn attempt(
         builder,
         order,
         unknown: &unknown,
+        mode: mode_there(builder, order).await?,
         offset: 0,
         log,
     };
@@ -50,6 +51,7 @@ struct Follower<'a> {
     order: &'a Order,
     /// The inputs that were offered.
     unknown: &'a BTreeSet<StorePath>,
+    mode: BuildMode,
     /// Bytes of the log that came so far.
     offset: u64,
     log: &'a mut LogSink,
@@ -110,7 +112,7 @@ impl Follower<'_> {
     fn request(&self, session: &Session) -> api::AttemptRequest {
         // Where nothing of the log came, it makes no difference whether a new
         // worker has to begin once more. Otherwise the log could not go on.
-        let order = (self.offset == 0).then(|| order(self.order, self.builder, session));
+        let order = (self.offset == 0).then(|| order(self.order, self.mode, self.builder, session));
         let ahead = session.speaks(musher_api::Versions::NAR_AHEAD) && self.order.spec.nar_ahead;
         api::AttemptRequest {
             lease: self.order.lease.0,
@@ -166,6 +168,23 @@ impl Follower<'_> {
     }
 }
 
+/// In which mode the worker is to build. What is to be checked and is not there is
+/// built as if it were new: whoever asked holds it against what they have.
+async fn mode_there(builder: &MusherBuilder, order: &Order) -> Result<BuildMode, Fault> {
+    let spec = &order.spec;
+    if spec.mode != BuildMode::Check {
+        return Ok(spec.mode);
+    }
+    let paths = spec.derivation.outputs.values();
+    let paths: BTreeSet<_> = paths.filter_map(|output| output.path.clone()).collect();
+    let session = builder.session(None).await?;
+    let valid = session.valid_paths(&paths, Substitute::No).await?;
+    Ok(match !paths.is_empty() && valid == paths {
+        true => BuildMode::Check,
+        false => BuildMode::Normal,
+    })
+}
+
 async fn refusal(session: &Session, status: &Status) -> Fault {
     if status.code() == Code::NotFound {
         // The worker there is another than the one that had the attempt.
@@ -177,7 +196,7 @@ async fn refusal(session: &Session, status: &Status) -> Fault {
     Fault::Store(session.failure(ATTEMPT, status).await)
 }
 
-fn order(order: &Order, builder: &MusherBuilder, session: &Session) -> api::Order {
+fn order(order: &Order, mode: BuildMode, builder: &MusherBuilder, session: &Session) -> api::Order {
     let (spec, dir): (_, &StoreDir) = (&order.spec, session.store_dir());
     let Limits {
         max_silent,
@@ -188,7 +207,7 @@ fn order(order: &Order, builder: &MusherBuilder, session: &Session) -> api::Orde
     api::Order {
         drv_path: dir.render_path(&spec.drv_path),
         derivation: Some(coordinator::Derivation::from_value(dir, &spec.derivation)),
-        mode: coordinator::BuildMode::from(spec.mode).into(),
+        mode: coordinator::BuildMode::from(mode).into(),
         limits: Some(coordinator::Limits {
             max_silent_seconds: seconds(max_silent),
             timeout_seconds: seconds(timeout),

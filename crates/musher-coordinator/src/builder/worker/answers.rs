@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use musher_protocol::types::{BuildResult, PathInfo};
+use musher_protocol::types::{BuildMode, BuildResult, PathInfo};
 use musher_protocol::worker::{Field, Message, RemoteError, Request, Response, ResultKind};
 use musher_store::{StoreError, WorkerConnection, deaf};
 use nix_derivation::StorePath;
@@ -40,6 +40,28 @@ pub(super) async fn valid_paths(
         return Err(unexpected("a set of paths", &answer));
     };
     Ok(valid)
+}
+
+/// In which mode the machine is to build. What is to be checked and is not there
+/// is built as if it were new: whoever asked holds it against what they have.
+pub(super) async fn mode_there(
+    connection: &mut WorkerConnection,
+    order: &Order,
+) -> Result<BuildMode, Fault> {
+    let mode = order.spec.mode;
+    if mode != BuildMode::Check {
+        return Ok(mode);
+    }
+    let paths: BTreeSet<_> = known_outputs(order).into_values().collect();
+    connection.request(Request::QueryValidPaths {
+        paths: paths.clone(),
+        substitute: false,
+    })?;
+    let is_there = !paths.is_empty() && valid_paths(connection).await? == paths;
+    Ok(match is_there {
+        true => mode,
+        false => BuildMode::Normal,
+    })
 }
 
 /// The answer to a build; its log goes to `log` as it comes.

@@ -21,6 +21,7 @@ pub(super) async fn attempt(
     let inputs: BTreeSet<StorePath> = order.closure.paths().cloned().collect();
     let unknown = order.unknown();
     let missing = missing(builder, &mut connection, order, &unknown).await?;
+    let mode = answers::mode_there(&mut connection, order).await?;
     for path in &inputs {
         connection.request(Request::AddTempRoot(path.clone()))?;
     }
@@ -33,7 +34,7 @@ pub(super) async fn attempt(
     connection.request(Request::BuildDerivation {
         drv_path: order.spec.drv_path.clone(),
         derivation: order.spec.derivation.clone(),
-        mode: order.spec.mode,
+        mode,
     })?;
     let outputs = answers::known_outputs(order);
     for path in outputs.values() {

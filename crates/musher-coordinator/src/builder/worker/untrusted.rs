@@ -49,6 +49,7 @@ pub(super) async fn attempt(
         .filter_map(|path| offered.get(path).copied().cloned())
         .collect();
     let missing = musher_store::references_first(missing);
+    let mode = answers::mode_there(&mut connection, order).await?;
     let uploads = upload(&mut connection, &missing, &order.sources, false).await?;
     let outputs = answers::known_outputs(order);
     let all_outputs = DerivedPath::Built {
@@ -57,7 +58,7 @@ pub(super) async fn attempt(
     };
     connection.request(Request::BuildPathsWithResults {
         paths: vec![all_outputs],
-        mode: order.spec.mode,
+        mode,
     })?;
     for path in outputs.values() {
         connection.request(Request::QueryPathInfo(path.clone()))?;

@@ -44,6 +44,7 @@ fn settings_are_read() {
         keepalive-interval = "2s"
         builders-use-substitutes = false
         home-store = "unix:///tmp/socket"
+        store-socket = false
         max-attempts = 1_0
         sandbox-paths = ["/bin/sh=/usr/bin/busybox?"]
         "#,
@@ -75,6 +76,7 @@ fn settings_are_read() {
                     },
                 },
             ),
+            store_socket: false,
             max_attempts: 10,
             sandbox_paths: [
                 SandboxPath {
@@ -127,7 +129,7 @@ fn an_unknown_key_names_the_nearest() {
         "colour = \"blue\"",
         &expect![[r#"
             error: musher.toml:1:1: unknown settings key `colour`
-            help: known keys: max-silent-time, timeout, max-log-size, connect-timeout, keepalive-interval, builders-use-substitutes, home-store, max-attempts, sandbox-paths, trusted-public-keys, max-store-size, min-free, machine"#]],
+            help: known keys: max-silent-time, timeout, max-log-size, connect-timeout, keepalive-interval, builders-use-substitutes, home-store, store-socket, max-attempts, sandbox-paths, trusted-public-keys, max-store-size, min-free, machine"#]],
     );
     check(
         "[[machine]]\nname = \"a\"\nsystem = []",

@@ -70,12 +70,14 @@ impl World {
 /// - `want NAME[.OUTPUT…]…`, `keep going` first: the request; everything is
 ///   read and looked for at once, against what is `valid`
 /// - `valid NAME…`: comes before
-/// - `built`, `failed`, `home` with a NAME
+/// - `check`: comes before, too
+/// - `built`, `checked`, `failed`, `home` with a NAME
 /// - `starved NAME of PATH…`, `stranded NAME of PATH…`
 struct Player {
     world: World,
     valid: BTreeSet<StorePath>,
     keep_going: bool,
+    check: bool,
     graph: Option<Graph>,
     told: String,
 }
@@ -93,12 +95,16 @@ impl Player {
                 self.keep_going = true;
                 return;
             }
+            ["check"] => {
+                self.check = true;
+                return;
+            }
             ["want", ref names @ ..] => {
                 let roots = names.iter().map(|word| match word.contains('.') {
                     true => (drv(&named(word).0), named(word).1),
                     false => (drv(word), BTreeSet::new()),
                 });
-                let (graph, actions) = Graph::new(roots.collect(), self.keep_going);
+                let (graph, actions) = Graph::new(roots.collect(), self.keep_going, self.check);
                 self.graph = Some(graph);
                 return self.perform(actions);
             }
@@ -106,6 +112,7 @@ impl Player {
                 drv: drv(name),
                 outputs: self.world.outputs(name),
             },
+            ["checked", name] => Event::Checked { drv: drv(name) },
             ["failed", name] => Event::Failed { drv: drv(name) },
             ["home", name] => Event::CameHome { drv: drv(name) },
             ["starved", name, "of", ..] => Event::Starved {
@@ -148,6 +155,7 @@ impl Player {
                 | Action::BringHome { .. }
                 | Action::GiveUp { .. }
                 | Action::LostTooOften { .. }
+                | Action::NothingToCheck { .. }
                 | Action::NoOutput { .. }) => {
                     self.say(&words(&other));
                     continue;
@@ -184,6 +192,7 @@ fn words(action: &Action) -> String {
             format!("give up {} because of {}", short(drv), short(culprit))
         }
         Action::LostTooOften { drv } => format!("{} was lost too often", short(drv)),
+        Action::NothingToCheck { drv } => format!("nothing to check {} by", short(drv)),
         Action::NoOutput { drv, output } => format!("{} has no `{output}`", short(drv)),
     }
 }
@@ -194,6 +203,7 @@ fn check(world: &str, script: &str, expected: &Expect) {
         world: World::new(world),
         valid: BTreeSet::new(),
         keep_going: false,
+        check: false,
         graph: None,
         told: String::new(),
     };
@@ -290,6 +300,51 @@ fn a_valid_root_is_the_end() {
                 read app
                 plan: ; 1 valid
             over: app home, 1 outputs
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_checked_is_built_again_and_stays_where_it_is() {
+    check(
+        "app < lib; lib < tool; tool",
+        "
+        valid app lib
+        check
+        want app
+        checked app
+        ",
+        &expect![[r#"
+            valid app lib
+            check
+            want app
+                read app
+                read lib
+                plan: app; 1 valid
+                build app
+            checked app
+            over: app home, 1 outputs
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_not_there_cannot_be_checked() {
+    check(
+        "app < lib; lib",
+        "
+        valid lib
+        check
+        want app
+        ",
+        &expect![[r#"
+            valid lib
+            check
+            want app
+                read app
+                plan: ; 0 valid
+                nothing to check app by
+            over: app failed because of app
         "#]],
     );
 }

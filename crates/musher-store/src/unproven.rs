@@ -1,7 +1,7 @@
-//! Whether an untrusted client may have a derivation built. The path of an
-//! input-addressed output proves nothing about what a client sends in its name,
-//! so only content-addressed outputs will do; and whatever else the client
-//! claims is worked out again.
+//! Derivations that a client sends without proof of where they come from. The
+//! path of an input-addressed output proves nothing about what is sent in its
+//! name, so that only content-addressed outputs will do for clients that are not
+//! trusted; and whatever else they claim is worked out again.
 
 use musher_protocol::types::{BasicDerivation, BasicOutput};
 use musher_protocol::worker::RemoteError;
@@ -13,7 +13,7 @@ use nix_derivation::{
 /// The path under which an untrusted client's `derivation` may be built: where
 /// it would be if it were in the store. `claimed` is where the client says it
 /// is, and gives it its name.
-pub(crate) fn own_path(
+pub fn own_drv_path(
     store_dir: &StoreDir,
     claimed: &StorePath,
     derivation: &BasicDerivation,
@@ -165,7 +165,7 @@ mod tests {
         let real = path("ww0639sw9i2c8acx7j80l08kpw6c3y57-fetched.drv");
         let claimed = path("00000000000000000000000000000000-fetched.drv");
         let derivation = fixed(path("pi0hrnj8zhpb7hbxf7iyp184v2hc9zra-fetched"));
-        let found = own_path(&StoreDir::default(), &claimed, &derivation);
+        let found = own_drv_path(&StoreDir::default(), &claimed, &derivation);
         assert_eq!(found, Ok(real));
     }
 
@@ -180,7 +180,7 @@ mod tests {
         let json = r#"{"builder":"/bin/sh","n":1,"name":"floating","outputHashAlgo":"sha256","outputHashMode":"recursive","system":"x86_64-linux"}"#;
         let placeholder = "/1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9";
         let derivation = derivation(output, &[("__json", json), ("out", placeholder)]);
-        let found = own_path(&StoreDir::default(), &real, &derivation);
+        let found = own_drv_path(&StoreDir::default(), &real, &derivation);
         assert_eq!(found, Ok(real));
     }
 
@@ -188,7 +188,7 @@ mod tests {
     fn another_path_than_the_hash_gives_is_refused() {
         let claimed = path("ww0639sw9i2c8acx7j80l08kpw6c3y57-fetched.drv");
         let derivation = fixed(path("00000000000000000000000000000000-fetched"));
-        let error = own_path(&StoreDir::default(), &claimed, &derivation);
+        let error = own_drv_path(&StoreDir::default(), &claimed, &derivation);
         let error = error.expect_err("a refusal").message.to_string();
         assert!(error.ends_with("does not belong where it says"), "{error}");
     }
@@ -203,7 +203,7 @@ mod tests {
             hash: String::new(),
         };
         derivation.outputs.insert("dev".to_owned(), dev);
-        let error = own_path(&StoreDir::default(), &claimed, &derivation);
+        let error = own_drv_path(&StoreDir::default(), &claimed, &derivation);
         let error = error.expect_err("a refusal").message.to_string();
         assert_eq!(
             error,
