@@ -44,6 +44,14 @@ impl Order {
         unknown.into_iter().collect()
     }
 
+    /// NAR bytes of the inputs that the machine is not known to hold.
+    pub(crate) fn unknown_bytes(&self) -> u64 {
+        let unknown = self.unknown();
+        let infos = self.closure.0.iter();
+        let sent = infos.filter(|info| unknown.contains(&info.path));
+        sent.map(|info| info.nar_size).sum()
+    }
+
     /// The home store, and in it the derivation with all it comes from.
     pub(crate) fn home(&self) -> &Home {
         self.sources.home()
@@ -58,6 +66,8 @@ pub(crate) enum End {
         outcome: Box<Outcome>,
         /// What the machine holds now.
         known: Vec<StorePath>,
+        /// How long the build program ran, as far as can be seen from here.
+        ran: Option<Duration>,
     },
     /// The machine had collected inputs that it was known to hold.
     Outdated {
@@ -76,7 +86,18 @@ pub(crate) enum End {
         reason: String,
         /// What the machine may not hold after all.
         forget: Vec<StorePath>,
+        /// How long the build program ran, as far as can be seen from here.
+        ran: Option<Duration>,
+        /// What was wrong with the machine's memory, if that was it.
+        shortage: Option<Shortage>,
     },
+}
+
+/// A machine's memory was not enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shortage {
+    /// The most that the build took, in bytes, where that is known.
+    pub(crate) peak_memory: Option<u64>,
 }
 
 /// What the limits watch.
@@ -159,7 +180,8 @@ pub(crate) async fn run(builder: &dyn Builder, order: &Order, writer: LogWriter)
         fault = order.sources.stalls() => Err(fault),
     };
     // The end may have come in one piece with the log that was too long.
-    let bytes = log.activity.borrow().bytes;
+    let Activity { bytes, started, .. } = *log.activity.borrow();
+    let ran = started.map(|started| started.elapsed());
     let outcome = match (outcome, over(bytes, limits)) {
         (Ok(_), Some(result)) => Ok(Outcome::failed(result)),
         (outcome, _) => outcome,
@@ -169,7 +191,11 @@ pub(crate) async fn run(builder: &dyn Builder, order: &Order, writer: LogWriter)
             let mut known: Vec<_> = order.closure.paths().cloned().collect();
             known.extend(outcome.outputs.values().map(|info| info.path.clone()));
             let outcome = Box::new(outcome);
-            End::Outcome { outcome, known }
+            End::Outcome {
+                outcome,
+                known,
+                ran,
+            }
         }
         Err(Fault::LostInputs(lost)) => End::Outdated { lost },
         Err(_) if !order.sources.lost().is_empty() => End::Bereft {
@@ -179,9 +205,16 @@ pub(crate) async fn run(builder: &dyn Builder, order: &Order, writer: LogWriter)
             // Nobody knows how far it came.
             let forget: Vec<_> = order.closure.paths().cloned().collect();
             order.home().forget(&forget);
+            let shortage = if let Fault::OutOfMemory { peak, .. } = &fault {
+                Some(Shortage { peak_memory: *peak })
+            } else {
+                None
+            };
             End::Fault {
                 reason: crate::error_text(&fault),
                 forget,
+                ran,
+                shortage,
             }
         }
     }

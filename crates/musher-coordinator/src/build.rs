@@ -222,6 +222,13 @@ pub(crate) struct Measured {
     pub(crate) sandboxed: bool,
 }
 
+impl Measured {
+    /// CPU time in all.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.cpu_user.saturating_add(self.cpu_system)
+    }
+}
+
 /// How a build program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -242,6 +249,9 @@ pub(crate) struct Ended {
     pub(crate) machine: Option<MachineId>,
     /// How long its last attempt took, the sending of inputs included.
     pub(crate) took: Duration,
+    /// How long the build program of that attempt ran, as far as could be seen
+    /// from here.
+    pub(crate) ran: Option<Duration>,
     /// What its last attempt used, where the machine measures that.
     pub(crate) measured: Option<Measured>,
     /// Keeps the outputs on the machine, and gives their NARs.
@@ -256,6 +266,17 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// How long the build program ran, as exactly as that is known.
+    pub(crate) fn wall(&self) -> Duration {
+        let measured = self.measured.as_ref().map(|measured| measured.wall);
+        measured.or(self.ran).unwrap_or(self.took)
+    }
+
+    /// NAR bytes of the outputs.
+    pub(crate) fn output_bytes(&self) -> u64 {
+        self.outputs.values().map(|info| info.nar_size).sum()
+    }
+
     /// A build that ended without an attempt, or in none of those it had.
     pub(crate) fn nowhere(status: BuildStatus, text: &str) -> Self {
         Self {
@@ -263,6 +284,7 @@ impl Ended {
             outputs: BTreeMap::new(),
             machine: None,
             took: Duration::ZERO,
+            ran: None,
             measured: None,
             held: None,
             lost: BTreeSet::new(),

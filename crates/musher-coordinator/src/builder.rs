@@ -93,6 +93,14 @@ pub(crate) enum Fault {
         /// What the worker said.
         text: String,
     },
+    /// A worker of ours says that its machine's memory was not enough.
+    #[error("its memory was not enough: {text}")]
+    OutOfMemory {
+        /// What the worker said.
+        text: String,
+        /// The most that the build took, in bytes, where that is known.
+        peak: Option<u64>,
+    },
     /// What the derivation comes from could not be found.
     #[error("cannot send it the derivation with all it comes from")]
     Recipe(#[source] Box<HomeError>),

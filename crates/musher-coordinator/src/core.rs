@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info};
 
 use crate::build::{BuildSpec, Closure, Ended, Progress, Stage};
+use crate::history::History;
 use crate::home::{Home, HomeError};
 use crate::kept_logs::KeptLogs;
 
@@ -52,6 +53,7 @@ pub(crate) struct Core {
     home: Arc<Home>,
     log_dir: PathBuf,
     kept_logs: Arc<KeptLogs>,
+    history: History,
     machines: BTreeMap<MachineId, Machine>,
     builds: BTreeMap<BuildId, Record>,
     /// The build to which a new request for the same thing attaches.
@@ -77,6 +79,7 @@ impl Core {
         home: Arc<Home>,
         log_dir: PathBuf,
         kept_logs: Arc<KeptLogs>,
+        history: History,
     ) -> CoreHandle {
         let (sender, inbox) = mpsc::channel(INBOX);
         let handle = CoreHandle::new(sender);
@@ -86,6 +89,7 @@ impl Core {
             home,
             log_dir,
             kept_logs,
+            history,
             machines: BTreeMap::new(),
             builds: BTreeMap::new(),
             by_key: BTreeMap::new(),
@@ -131,7 +135,8 @@ impl Core {
             }
             Command::Prepared { build, closure } => self.prepared(build, closure),
             Command::Abandoned { build } => self.abandoned(build),
-            Command::AttemptEnded { lease, end } => self.attempt_ended(lease, end),
+            Command::AttemptEnded { lease, end, sent } => self.attempt_ended(lease, end, sent),
+            Command::RequestEnded { graph } => self.history.record(*graph),
             Command::Machine {
                 machine,
                 turn,
@@ -269,12 +274,15 @@ impl Core {
             Ok(closure) => {
                 let inputs = closure.inputs();
                 let needs = record.spec.needs();
+                let estimate = self.history.estimate(&record.spec);
                 record.closure = Arc::new(closure);
                 record.state = State::Queued;
                 self.tell(Event::BuildRequested {
+                    request: None,
                     build,
                     needs,
                     inputs,
+                    estimate,
                 });
                 self.explain_waiting(build);
             }

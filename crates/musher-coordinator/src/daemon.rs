@@ -30,6 +30,7 @@ use crate::build::Limits;
 use crate::config::{Config, ConfigError, ConfigFile, Settings};
 use crate::core::{Command, Core, CoreHandle};
 use crate::fleet::{FleetError, LocalPlaces, Reach, machine_setups};
+use crate::history::History;
 use crate::home::{Home, HomeOpenError};
 use crate::kept_logs::KeptLogs;
 use crate::rpc::{ReloadConfig, Service};
@@ -168,6 +169,7 @@ pub async fn run(
     let store_dir = home.store_dir().clone();
     let log_dir = places.state.join("logs");
     let kept_logs = Arc::new(KeptLogs::new(places.state.join("build-logs")));
+    let history = History::open(History::path(&places.state)).await;
     let max_faults = usize::try_from(config.settings.max_attempts).unwrap_or(usize::MAX);
     let core = Core::start(
         SchedulerSettings { max_faults },
@@ -175,6 +177,7 @@ pub async fn run(
         Arc::clone(&home),
         log_dir,
         Arc::clone(&kept_logs),
+        history.clone(),
     );
     let specs: Vec<_> = setups.values().map(|setup| setup.spec.clone()).collect();
     // Without a core there is nothing to go on with; `serve` would tell.
@@ -208,6 +211,7 @@ pub async fn run(
         state: places.state.clone(),
         reload: reload.clone(),
         logs: kept_logs,
+        history: history.clone(),
     });
     let _entrance = match config.settings.store_socket && lifetime == Lifetime::UntilStopped {
         true => {
@@ -235,6 +239,7 @@ pub async fn run(
     if tokio::time::timeout(FAREWELL, stopped).await.is_err() {
         warn!("the core did not stop in time");
     }
+    history.settle().await;
     end
 }
 

@@ -14,6 +14,7 @@ pub mod enrol;
 mod fleet;
 mod held_inputs;
 mod held_outputs;
+pub mod history;
 mod home;
 mod kept_logs;
 mod known_paths;

@@ -10,6 +10,7 @@ mod home_logs;
 mod homeward;
 mod resolve;
 mod story;
+mod tally;
 #[cfg(test)]
 mod tests;
 

@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::build::Limits;
 use crate::core::{Command, CoreHandle, Gone};
+use crate::history::{History, report};
 use crate::home::Home;
 use crate::kept_logs::KeptLogs;
 
@@ -48,6 +49,7 @@ pub(crate) struct Service {
     pub(crate) state: PathBuf,
     pub(crate) reload: ReloadConfig,
     pub(crate) logs: Arc<KeptLogs>,
+    pub(crate) history: History,
 }
 
 impl Service {
@@ -158,6 +160,17 @@ impl Coordinator for Service {
             .await
             .map_err(gone)?;
         Ok(Response::new(status::status(&view, self)))
+    }
+
+    async fn history(
+        &self,
+        request: Request<api::HistoryRequest>,
+    ) -> Result<Response<api::HistoryReply>, Status> {
+        let answer = report::answer(&self.history, request.into_inner()).await;
+        let unreadable = "the history cannot be read; the coordinator's log says why";
+        answer
+            .map(Response::new)
+            .ok_or_else(|| Status::unavailable(unreadable))
     }
 
     async fn explain(

@@ -2,9 +2,9 @@
 //! `crate::attempt`.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
-use musher_protocol::types::BuildStatus;
+use musher_protocol::types::{BuildResult, BuildStatus};
 use musher_scheduler::{AttemptEnd, BuildId, Event, LeaseId, MachineId};
 use nix_derivation::StorePath;
 use tokio_util::task::AbortOnDropHandle;
@@ -16,6 +16,7 @@ use crate::attempt::{self, End, Order};
 use crate::attempt_log::attempt_log;
 use crate::build::{Attempt, Ended, Stage};
 use crate::builder::Outcome;
+use crate::history::{PastAttempt, PastOutcome, build_kind, since_1970};
 use crate::sources::Sources;
 
 /// An attempt that was not reported ended.
@@ -23,6 +24,8 @@ pub(super) struct Running {
     pub(super) build: BuildId,
     pub(super) machine: MachineId,
     pub(super) since: Instant,
+    /// The same by the clock on the wall.
+    started: SystemTime,
     /// Its drop stops the attempt.
     pub(super) task: AbortOnDropHandle<()>,
 }
@@ -62,13 +65,16 @@ impl Core {
         });
         let (builder, handle) = (target.builder.clone(), self.handle.clone());
         let task = tokio::spawn(async move {
+            let sent = order.unknown_bytes();
             let end = attempt::run(&*builder, &order, writer).await;
-            handle.send(Command::AttemptEnded { lease, end }).await;
+            let ended = Command::AttemptEnded { lease, end, sent };
+            handle.send(ended).await;
         });
         let running = Running {
             build,
             machine,
             since: Instant::now(),
+            started: SystemTime::now(),
             task: AbortOnDropHandle::new(task),
         };
         self.leases.insert(lease, running);
@@ -93,11 +99,12 @@ impl Core {
         self.explain_waiting(running.build);
     }
 
-    pub(super) fn attempt_ended(&mut self, lease: LeaseId, end: End) {
+    pub(super) fn attempt_ended(&mut self, lease: LeaseId, end: End, sent: u64) {
         // A cancelled attempt may have ended just before it was stopped.
         let Some(running) = self.leases.remove(&lease) else {
             return;
         };
+        self.note(&running, &end, sent);
         let Running {
             build,
             machine,
@@ -105,7 +112,11 @@ impl Core {
             ..
         } = running;
         match end {
-            End::Outcome { outcome, known } => {
+            End::Outcome {
+                outcome,
+                known,
+                ran,
+            } => {
                 let Outcome {
                     result,
                     outputs,
@@ -127,6 +138,7 @@ impl Core {
                     outputs,
                     machine: Some(machine),
                     took: since.elapsed(),
+                    ran,
                     measured,
                     held,
                     lost: BTreeSet::new(),
@@ -150,7 +162,7 @@ impl Core {
                 let end = AttemptEnd::Finished;
                 self.tell(Event::AttemptEnded { lease, end });
             }
-            End::Fault { reason, forget } => {
+            End::Fault { reason, forget, .. } => {
                 warn!(lease = lease.0, %machine, reason, "attempt lost");
                 self.forget_paths(&machine, &forget);
                 if let Some(target) = self.machines.get(&machine) {
@@ -158,6 +170,67 @@ impl Core {
                 }
                 self.requeue(build, lease, AttemptEnd::Faulted { reason });
             }
+        }
+    }
+
+    /// Notes in the history what an attempt's end says of its build.
+    fn note(&mut self, running: &Running, end: &End, sent: u64) {
+        let Some(record) = self.builds.get(&running.build) else {
+            return;
+        };
+        let past = PastAttempt {
+            drv: record.spec.drv_path.clone(),
+            system: record.spec.derivation.system.clone(),
+            kind: build_kind(&record.spec.derivation),
+            machine: running.machine.clone(),
+            outcome: PastOutcome::Lost,
+            started: since_1970(running.started),
+            wall: Duration::ZERO,
+            took: running.since.elapsed(),
+            cpu: None,
+            peak_memory: None,
+            sent,
+            output_bytes: None,
+        };
+        let took = past.took;
+        let past = match end {
+            End::Outcome { outcome, ran, .. } => {
+                let Some(how) = PastOutcome::of(&outcome.result) else {
+                    return;
+                };
+                let outputs = outcome.outputs.values().map(|info| info.nar_size);
+                let measured = outcome.measured.as_ref();
+                PastAttempt {
+                    outcome: how,
+                    wall: measured.map_or(ran.unwrap_or(took), |measured| measured.wall),
+                    cpu: measured.map_or_else(|| told_cpu(&outcome.result), |it| Some(it.cpu())),
+                    peak_memory: measured.and_then(|measured| measured.peak_memory),
+                    output_bytes: (how == PastOutcome::Built).then(|| outputs.sum()),
+                    ..past
+                }
+            }
+            End::Fault { ran, shortage, .. } => PastAttempt {
+                outcome: match shortage {
+                    Some(_) => PastOutcome::OutOfMemory,
+                    None => PastOutcome::Lost,
+                },
+                wall: ran.unwrap_or_default(),
+                peak_memory: shortage.and_then(|shortage| shortage.peak_memory),
+                ..past
+            },
+            // Of the build itself they say nothing.
+            End::Outdated { .. } | End::Bereft { .. } => return,
+        };
+        self.history.note(past);
+        self.tell_speeds();
+    }
+
+    /// Tells the scheduler how fast machines were found to be, where that has
+    /// changed.
+    pub(super) fn tell_speeds(&mut self) {
+        for (machine, factor) in self.history.changed_speeds() {
+            debug!(%machine, factor = factor.value(), "speed measured");
+            self.tell(Event::SpeedMeasured { machine, factor });
         }
     }
 
@@ -201,4 +274,10 @@ impl Core {
         self.tell(Event::AttemptEnded { lease, end });
         self.explain_waiting(build);
     }
+}
+
+/// The CPU time that stock Nix tells, if it does.
+fn told_cpu(result: &BuildResult) -> Option<Duration> {
+    let (user, system) = (result.cpu_user?, result.cpu_system?);
+    Some(Duration::from_micros(user.saturating_add(system)))
 }

@@ -13,6 +13,7 @@ use crate::attempt::End;
 use crate::attempt_log::AttemptLog;
 use crate::build::{BuildSpec, Closure, Ended, Progress};
 use crate::builder::Builder;
+use crate::history::RequestGraph;
 use crate::home::HomeError;
 
 /// A message to the core.
@@ -30,7 +31,14 @@ pub(crate) enum Command {
     /// Nobody followed a build a moment ago.
     Abandoned { build: BuildId },
     /// An attempt is over.
-    AttemptEnded { lease: LeaseId, end: End },
+    AttemptEnded {
+        lease: LeaseId,
+        end: End,
+        /// NAR bytes of the inputs that the machine was not known to hold.
+        sent: u64,
+    },
+    /// A request is over; this was built for it.
+    RequestEnded { graph: Box<RequestGraph> },
     /// A machine came, went or learnt something.
     Machine {
         machine: MachineId,

@@ -132,8 +132,10 @@ impl Core {
             if let Some(machine) = self.machines.get_mut(&id) {
                 machine.slots = setup.spec.slots;
             }
+            self.history.configure(&setup.spec);
             self.tell(Event::MachineConfigured { spec: setup.spec });
         }
+        self.tell_speeds();
         for id in gone {
             changes.push(format!("machine `{id}` is gone"));
             self.tell(Event::MachineRemoved {

@@ -1,4 +1,5 @@
 //! The core with machines that do what the test says.
 
+mod history;
 mod machines;
 mod requests;

@@ -19,6 +19,7 @@ use super::home_logs::HomeLogs;
 use super::homeward::{CameHome, Homeward, Way};
 use super::resolve::{Resolved, recipe, resolve};
 use super::story::{Happened, RootEnd, Teller};
+use super::tally::Tally;
 use crate::build::{BuildSpec, Ended, Progress, Stage, undisclosed_outputs};
 use crate::core::{Command, CoreHandle};
 use crate::held_inputs::{HeldInput, HeldInputs, Scope};
@@ -78,6 +79,7 @@ pub(super) struct Granter {
     /// Roots whose outputs are to come home, together.
     homeward: BTreeMap<StorePath, Outputs>,
     is_importing: bool,
+    tally: Tally,
     logs: HomeLogs,
 }
 
@@ -106,6 +108,7 @@ impl Granter {
             looks: BTreeMap::new(),
             homeward: BTreeMap::new(),
             is_importing: false,
+            tally: Tally::default(),
         }
     }
 
@@ -399,6 +402,7 @@ impl Granter {
             // Its end says why.
             return Event::Failed { drv };
         };
+        self.tally.add(&drv, &self.derivations[&drv], ended);
         let outputs: Outputs = (ended.outputs.iter())
             .map(|(name, info)| (name.clone(), info.path.clone()))
             .collect();
@@ -458,6 +462,10 @@ impl Granter {
 
     async fn done(self) {
         self.logs.arrived().await;
+        if let Some(graph) = self.tally.graph(&self.wish.roots) {
+            let graph = Box::new(graph);
+            self.core.send(Command::RequestEnded { graph }).await;
+        }
         let ends = self.graph.ends().into_iter().map(|(drv, end)| {
             let end = match end {
                 End::Home(outputs) => RootEnd {

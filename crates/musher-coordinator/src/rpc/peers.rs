@@ -135,6 +135,13 @@ impl Coordinator for PeerService {
         denied(&request)
     }
 
+    async fn history(
+        &self,
+        request: Request<api::HistoryRequest>,
+    ) -> Result<Response<api::HistoryReply>, Status> {
+        denied(&request)
+    }
+
     async fn explain(
         &self,
         request: Request<api::ExplainRequest>,

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::{FakeMachine, HomeStore, Try, info};
 use crate::build::{BuildSpec, Ended, Progress, Stage};
 use crate::core::{Command, Core, CoreHandle, MachineSetup, View};
+use crate::history::History;
 use crate::home::{Home, Place};
 use crate::kept_logs::KeptLogs;
 
@@ -30,6 +31,7 @@ pub(crate) struct Team {
     tries: mpsc::UnboundedReceiver<Try>,
     try_sender: mpsc::UnboundedSender<Try>,
     pub(crate) logs: tempfile::TempDir,
+    pub(crate) history: History,
 }
 
 impl Team {
@@ -38,12 +40,14 @@ impl Team {
     pub(crate) async fn new(machines: &[(&str, u32)]) -> Self {
         let home = Arc::new(HomeStore::new([info("lib", &[]), info("src", &["lib"])]));
         let logs = tempfile::tempdir().expect("a temporary directory");
+        let history = History::unkept();
         let core = Core::start(
             Settings { max_faults: 3 },
             LeaseId(100),
             Arc::new(Home::new(home.clone(), Place::Elsewhere)),
             logs.path().to_owned(),
             Arc::new(KeptLogs::new(logs.path().join("kept"))),
+            history.clone(),
         );
         let (try_sender, tries) = mpsc::unbounded_channel();
         let mut team = Self {
@@ -53,6 +57,7 @@ impl Team {
             tries,
             try_sender,
             logs,
+            history,
         };
         team.configure(machines).await;
         for (name, _) in machines {
@@ -79,6 +84,7 @@ impl Team {
                 speed_factor: SpeedFactor::ONE,
                 supported_features: [].into(),
                 mandatory_features: [].into(),
+                memory: None,
             };
             let setup = MachineSetup {
                 shown: connect.clone(),

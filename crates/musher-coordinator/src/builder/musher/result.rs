@@ -20,10 +20,11 @@ pub(super) fn outcome(
     interest: Interest,
 ) -> Result<Outcome, Fault> {
     let nonsense = |text: String| Err(Fault::Nonsense(text));
-    if ended.fault() != api::Fault::None {
-        return Err(worker_fault(ended.fault(), ended.fault_text));
-    }
     let measured = measured(&ended);
+    if ended.fault() != api::Fault::None {
+        let peak = measured.and_then(|measured| measured.peak_memory);
+        return Err(worker_fault(ended.fault(), ended.fault_text, peak));
+    }
     let Some(result) = ended.result else {
         return nonsense("an end without its result".to_owned());
     };
@@ -55,10 +56,10 @@ pub(super) fn outcome(
     })
 }
 
-fn worker_fault(fault: api::Fault, text: String) -> Fault {
+fn worker_fault(fault: api::Fault, text: String, peak: Option<u64>) -> Fault {
     let what = match fault {
         api::Fault::DiskFull => "its disk is full",
-        api::Fault::OutOfMemory => "its memory was not enough",
+        api::Fault::OutOfMemory => return Fault::OutOfMemory { text, peak },
         api::Fault::Cancelled => "somebody else cancelled the build there",
         api::Fault::Ours | api::Fault::None => "it could not do its part",
     };

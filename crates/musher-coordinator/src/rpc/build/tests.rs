@@ -255,6 +255,7 @@ fn service(team: &Team) -> Service {
         config: team.logs.path().join("musher.toml"),
         state: team.logs.path().to_owned(),
         logs: Arc::new(KeptLogs::new(team.logs.path().join("kept"))),
+        history: team.history.clone(),
         reload: Arc::new(|| Box::pin(async { Err("not here".to_owned()) })),
     }
 }
