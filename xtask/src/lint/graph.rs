@@ -6,7 +6,7 @@ use crate::cargo::{Dependency, Metadata, Node};
 
 /// The crates in the order of the design's table: each may depend on those
 /// before it.
-const ORDER: [&str; 9] = [
+const ORDER: [&str; 10] = [
     "musher-protocol",
     "musher-scheduler",
     "musher-api",
@@ -15,11 +15,12 @@ const ORDER: [&str; 9] = [
     "musher-worker",
     "musher-serve",
     "musher-coordinator",
+    "musher-sim",
     "musher",
 ];
 
 /// Crates that take everything they need as arguments.
-pub(super) const PURE: [&str; 2] = ["musher-protocol", "musher-scheduler"];
+pub(super) const PURE: [&str; 3] = ["musher-protocol", "musher-scheduler", "musher-sim"];
 
 /// What no pure crate has below it: runtimes and system calls.
 const IMPURE: [&str; 4] = ["tokio", "mio", "rustix", "nix"];
