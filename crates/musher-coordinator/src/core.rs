@@ -249,8 +249,8 @@ impl Core {
     fn prepare(&self, build: BuildId, record: &mut Record) {
         let (home, handle, spec) = (self.home.clone(), self.handle.clone(), record.spec.clone());
         record.run(async move {
-            let inputs = spec.derivation.input_sources.iter().cloned();
-            let closure = home.closure_with(inputs, &spec.held).await;
+            let inputs = &spec.derivation.input_sources;
+            let closure = home.closure_patiently(inputs, &spec.held).await;
             handle.send(Command::Prepared { build, closure }).await;
         });
     }

@@ -12,10 +12,13 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use musher_protocol::types::PathInfo;
 use musher_store::{Store, StoreError, Substitute, references_first};
 use nix_derivation::{StoreDir, StorePath};
+use tokio::time::sleep;
+use tracing::debug;
 
 use crate::build::Closure;
 use crate::held_inputs::HeldInputs;
@@ -50,6 +53,15 @@ impl HomeError {
         }
     }
 }
+
+/// How long to wait each time before a home store is asked again that cannot be
+/// reached.
+const ASK_AGAIN: [Duration; 4] = [
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+];
 
 #[derive(Default)]
 struct Cache {
@@ -122,6 +134,26 @@ impl Home {
             wanted.retain(|path| !found.contains_key(path));
         }
         Ok(Closure(references_first(found.into_values().collect())))
+    }
+
+    /// The same; where the home store cannot be reached it is asked again a few
+    /// times, for it may just be restarted.
+    pub(crate) async fn closure_patiently(
+        &self,
+        roots: &BTreeSet<StorePath>,
+        held: &HeldInputs,
+    ) -> Result<Closure, HomeError> {
+        for wait in ASK_AGAIN {
+            match self.closure_with(roots.iter().cloned(), held).await {
+                Err(HomeError::Ask(error)) if error.is_of_connection() => {
+                    let error = crate::error_text(&error);
+                    debug!(error, "the home store is asked again");
+                    sleep(wait).await;
+                }
+                asked => return asked,
+            }
+        }
+        self.closure_with(roots.iter().cloned(), held).await
     }
 
     /// Those of `paths` that are valid now.

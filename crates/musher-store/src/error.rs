@@ -129,6 +129,32 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the store could not be reached, or not until it had answered:
+    /// asked again it may do what it was asked.
+    pub fn is_of_connection(&self) -> bool {
+        match self {
+            Self::Ssh(_)
+            | Self::Open(_)
+            | Self::WorkerGone { .. }
+            | Self::Silent { .. }
+            | Self::Transport { .. }
+            | Self::WorkerSession { .. }
+            | Self::ServeSession { .. } => true,
+            Self::Local(_)
+            | Self::Worker { .. }
+            | Self::WorkerRequest(_)
+            | Self::ServeRequest(_)
+            | Self::Remote(_)
+            | Self::Refused { .. }
+            | Self::Unexpected { .. }
+            | Self::Invalid { .. }
+            | Self::OtherNar { .. }
+            | Self::ReadFile { .. }
+            | Self::GivenUp
+            | Self::Unsupported { .. } => false,
+        }
+    }
+
     /// Advice the user can act on, if there is any.
     pub fn help(&self) -> Option<String> {
         match self {

@@ -1,7 +1,9 @@
 //! A home store in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,6 +25,7 @@ pub(crate) struct HomeStore {
     asked: Mutex<Vec<String>>,
     answers: watch::Sender<bool>,
     refused: Mutex<Option<StorePath>>,
+    failures: AtomicU32,
 }
 
 impl HomeStore {
@@ -40,6 +43,7 @@ impl HomeStore {
             asked: Mutex::default(),
             answers: watch::Sender::new(true),
             refused: Mutex::default(),
+            failures: AtomicU32::new(0),
         }
     }
 
@@ -62,6 +66,11 @@ impl HomeStore {
     /// Lets it answer from now on, or not.
     pub(crate) fn answers(&self, answers: bool) {
         self.answers.send_replace(answers);
+    }
+
+    /// Lets it not be reached that many times.
+    pub(crate) fn fails(&self, times: u32) {
+        self.failures.store(times, Ordering::Relaxed);
     }
 
     async fn until_it_answers(&self) {
@@ -107,6 +116,17 @@ impl Store for HomeStore {
     }
 
     async fn path_infos(&self, paths: &[StorePath]) -> Result<Vec<PathInfo>, StoreError> {
+        let less = |left: u32| left.checked_sub(1);
+        let failures = &self.failures;
+        if failures
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
+        {
+            return Err(StoreError::Silent {
+                command: "nix-daemon".to_owned(),
+                after: Duration::from_secs(1),
+            });
+        }
         let names: Vec<_> = paths.iter().map(StorePath::name).collect();
         lock(&self.asked).push(names.join(" "));
         self.until_it_answers().await;

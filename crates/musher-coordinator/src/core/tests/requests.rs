@@ -209,6 +209,29 @@ async fn an_input_that_the_home_store_lacks_ends_the_build() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_home_store_that_is_just_restarted_is_asked_again() {
+    let mut team = Team::new(&[("b1", 1)]).await;
+    team.home.fails(3);
+    let mut app = team.request(spec("app", &["src"])).await;
+    team.next_try().await.succeeds().await;
+    assert_eq!(ended(&mut app).await.result.status, BuildStatus::Built);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_home_store_that_cannot_be_reached_ends_the_build() {
+    let mut team = Team::new(&[("b1", 1)]).await;
+    team.home.fails(u32::MAX);
+    let mut app = team.request(spec("app", &["src"])).await;
+    let failed = ended(&mut app).await;
+    assert_eq!(failed.result.status, BuildStatus::MiscFailure);
+    expect_test::expect![
+        "cannot ask the home store for the build's inputs: `nix-daemon` did not answer within 1 s"
+    ]
+    .assert_eq(&failed.result.error.to_string());
+    team.no_try().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_nar_ahead_is_taken_once() {
     let mut team = Team::new(&[("b1", 1)]).await;
     let mut progress = team.request(spec("app", &[])).await;
