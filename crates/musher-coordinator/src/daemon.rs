@@ -3,6 +3,7 @@
 
 mod clients;
 mod name;
+mod signals;
 mod store_entrance;
 
 use std::fs::{self, File};
@@ -19,11 +20,11 @@ use musher_store::transport::listen_privately;
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
 use clients::Clients;
 use name::CoordinatorName;
+use signals::Signals;
 use store_entrance::{Sessions, StoreEntrance};
 
 use crate::build::Limits;
@@ -151,7 +152,11 @@ pub async fn run(
     lifetime: Lifetime,
     ready: impl FnOnce(),
 ) -> Result<(), DaemonError> {
-    let _lock = prepare(&places, lifetime).await?;
+    let mut signals = Signals::catch();
+    let Some(prepared) = signals.or_stop(prepare(&places, lifetime)).await else {
+        return Ok(());
+    };
+    let _lock = prepared?;
     let config = Config::load_fleet(&places.config)?;
     let (control, _short) = control_dir(&places.run)
         .await
@@ -164,8 +169,11 @@ pub async fn run(
     })?;
     let reach = reach(&places, ssh.clone(), &name)?;
     let setups = machine_setups(&config, &reach)?;
-    let home = Home::open(&config.settings.home_store, &ssh, &places.state).await?;
-    let home = Arc::new(home);
+    let opened = Home::open(&config.settings.home_store, &ssh, &places.state);
+    let Some(home) = signals.or_stop(opened).await else {
+        return Ok(());
+    };
+    let home = Arc::new(home?);
     let store_dir = home.store_dir().clone();
     let log_dir = places.state.join("logs");
     let kept_logs = Arc::new(KeptLogs::new(places.state.join("build-logs")));
@@ -227,7 +235,7 @@ pub async fn run(
     ready();
     let end = tokio::select! {
         end = server => end.map_err(DaemonError::Serve),
-        () = signals(&reload) => Ok(()),
+        () = signals.answer(&reload) => Ok(()),
         () = unwanted(&clients, lifetime) => {
             info!("nobody is connected any more");
             Ok(())
@@ -412,27 +420,4 @@ fn reloader(places: DaemonPlaces, reach: Reach, core: CoreHandle) -> ReloadConfi
             Ok(changes)
         })
     })
-}
-
-/// Waits for the signal to stop; answers SIGHUP meanwhile.
-async fn signals(reload: &ReloadConfig) {
-    let signals = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-    );
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
-        warn!("signals cannot be caught; kill the daemon to stop it");
-        return std::future::pending().await;
-    };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return,
-            _ = interrupt.recv() => return,
-            _ = hangup.recv() => match reload().await {
-                Ok(changes) => info!(?changes, "configuration read again"),
-                Err(error) => warn!(error, "configuration left as it was"),
-            },
-        }
-    }
 }

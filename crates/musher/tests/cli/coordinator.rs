@@ -1,13 +1,14 @@
 //! The commands that ask the coordinator, and a coordinator that runs. Its
 //! machines cannot be reached: nobody listens on port 1.
 
-use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use expect_test::expect;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::support::{Place, run};
 
@@ -111,6 +112,75 @@ fn another_coordinator_than_the_one_meant_is_not_asked_to_build() {
         place.path(),
     );
     assert!(log.contains("`/x` is not in the home store"), "{log}");
+}
+
+/// A daemon that was just started, whose standard output can be read.
+fn begin(place: &Place, run: &str, command: &str) -> Daemon {
+    let child = Command::new(env!("CARGO_BIN_EXE_musher"))
+        .args(words_in(place, run, command))
+        .env_clear()
+        .env("HOME", place.path())
+        .env("NIX_CONF_DIR", place.path())
+        .env("NIX_SSHOPTS", "-F none")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    Daemon(child.expect("musher starts"))
+}
+
+impl Daemon {
+    /// What it says on standard output until it lets go of that.
+    fn says(&mut self) -> String {
+        let mut said = String::new();
+        let mut out = self.0.stdout.take().expect("its output");
+        out.read_to_string(&mut said).expect("read");
+        said
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a number"), signal).expect("our child");
+    }
+}
+
+/// Starts a daemon that waits for another, which the test is, and returns what
+/// that holds.
+fn begin_behind(place: &Place) -> (File, Daemon) {
+    let run = place.path().join("run");
+    fs::create_dir(&run).expect("made");
+    let lock = File::create(run.join("daemon.lock")).expect("made");
+    lock.lock().expect("free");
+    let daemon = begin(place, "run", "daemon --on-demand --linger 600");
+    // Made before it waits.
+    let logs = place.path().join("state/logs");
+    let since = Instant::now();
+    while !logs.exists() {
+        assert!(
+            since.elapsed() < Duration::from_secs(20),
+            "it makes nothing"
+        );
+        std::thread::yield_now();
+    }
+    (lock, daemon)
+}
+
+#[test]
+fn a_daemon_that_is_told_to_read_while_it_starts_goes_on() {
+    let place = Place::with(&[("musher.toml", CONFIG)]);
+    let (lock, mut daemon) = begin_behind(&place);
+    daemon.signal(Signal::HUP);
+    drop(lock);
+    assert_eq!(daemon.says(), "ready\n");
+}
+
+#[test]
+fn a_daemon_that_is_told_to_stop_while_it_starts_ends_well() {
+    let place = Place::with(&[("musher.toml", CONFIG)]);
+    let (_lock, mut daemon) = begin_behind(&place);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.says(), "");
+    assert!(daemon.0.wait().expect("its end").success());
 }
 
 #[test]
