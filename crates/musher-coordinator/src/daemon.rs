@@ -234,9 +234,11 @@ pub async fn run(
         .serve_with_incoming(clients.of(listener));
     ready();
     let end = tokio::select! {
+        // Whoever has come is known before it is said that nobody has.
+        biased;
         end = server => end.map_err(DaemonError::Serve),
         () = signals.answer(&reload) => Ok(()),
-        () = unwanted(&clients, lifetime) => {
+        () = unwanted(&clients, lifetime, &socket) => {
             info!("nobody is connected any more");
             Ok(())
         }
@@ -251,11 +253,17 @@ pub async fn run(
     end
 }
 
-/// Waits until the daemon's lifetime is over.
-async fn unwanted(clients: &Clients, lifetime: Lifetime) {
-    match lifetime {
-        Lifetime::UntilStopped => std::future::pending().await,
-        Lifetime::OnDemand(linger) => clients.gone_for(linger).await,
+/// Waits until the daemon's lifetime is over. Nobody can connect to `socket`
+/// any more then, nor has anybody in the meantime.
+async fn unwanted(clients: &Clients, lifetime: Lifetime, socket: &Path) {
+    let Lifetime::OnDemand(linger) = lifetime else {
+        return std::future::pending().await;
+    };
+    loop {
+        clients.gone_for(linger).await;
+        if clients.stay_away(socket).await {
+            return;
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Who is connected to the control socket, counted, so that a daemon that was
 //! started for someone can end after the last one left.
 
+use std::fs;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,6 +15,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::server::{Connected, UdsConnectInfo};
+
+/// How long a connection may wait to be accepted, and then counted.
+const BACKLOG: Duration = Duration::from_millis(200);
 
 /// How many are connected.
 #[derive(Debug, Clone)]
@@ -59,6 +64,27 @@ impl Clients {
                 return;
             }
         }
+    }
+}
+
+impl Clients {
+    /// Takes the socket at `path` away, and says whether nobody had connected
+    /// to it in time to be counted; else it is put back.
+    pub(super) async fn stay_away(&self, path: &Path) -> bool {
+        let aside = path.with_extension("closing");
+        if fs::rename(path, &aside).is_err() {
+            // It is gone already: nobody can come.
+            return true;
+        }
+        let mut count = self.0.subscribe();
+        let came = count.wait_for(|count| *count > 0);
+        if timeout(BACKLOG, came).await.is_err() {
+            // It leads nowhere any more.
+            let _ = fs::remove_file(&aside);
+            return true;
+        }
+        // Whoever sees none meanwhile waits for us to end before another starts.
+        fs::rename(&aside, path).is_err()
     }
 }
 
@@ -130,5 +156,25 @@ mod tests {
         let since = Instant::now();
         clients.gone_for(LINGER).await;
         assert_eq!(since.elapsed(), LINGER);
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_at_the_last_moment_is_served() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("socket");
+        let clients = Clients::none();
+        let mut come = clients.of(UnixListener::bind(&path).expect("a socket"));
+        // It is connected, and was not accepted when it was decided to end.
+        let near = UnixStream::connect(&path).await.expect("it listens");
+        let (away, client) = tokio::join!(clients.stay_away(&path), come.next());
+        let client = client.expect("one").expect("a connection");
+        assert!(!away);
+        drop((near, client));
+        UnixStream::connect(&path).await.expect("it listens again");
+        let client = come.next().await.expect("one").expect("a connection");
+        drop(client);
+        assert!(clients.stay_away(&path).await);
+        assert!(UnixStream::connect(&path).await.is_err());
+        assert_eq!(dir.path().read_dir().expect("read").count(), 0);
     }
 }
