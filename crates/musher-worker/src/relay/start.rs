@@ -5,28 +5,34 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use musher_store::transport::last_words;
-use rustix::fs::{FlockOperation, flock};
+use musher_store::{LockError, lock_within};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::{READY, Relay};
 use crate::places::WorkerPlaces;
 use crate::process::WorkerError;
 
+/// How long somebody else may take to start one.
+const TURN: Duration = Duration::from_secs(45);
+
 /// Waits for the right to start a worker; it ends with what is returned.
 pub(super) async fn lock(places: &WorkerPlaces) -> Result<File, WorkerError> {
     let path = places.start_lock();
     let lock = File::create(&path).map_err(WorkerError::file("create", &path))?;
-    let held = spawn_blocking(move || {
-        flock(&lock, FlockOperation::LockExclusive)?;
-        std::io::Result::Ok(lock)
-    });
-    let held = held.await.map_err(std::io::Error::other).flatten();
-    held.map_err(WorkerError::file("lock", &path))
+    let locked = lock_within(&lock, TURN).await;
+    locked.map_err(|error| {
+        let error = match error {
+            LockError::Io(error) => error,
+            held @ LockError::Held { .. } => std::io::Error::other(held),
+        };
+        WorkerError::file("lock", &path)(error)
+    })?;
+    Ok(lock)
 }
 
 /// Starts a worker and waits until it listens.

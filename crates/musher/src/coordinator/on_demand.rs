@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use musher_store::open_files;
-use rustix::fs::{FlockOperation, flock};
+use musher_store::{LockError, lock_within, open_files};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -23,6 +22,13 @@ const LINGER: Duration = Duration::from_secs(30);
 
 /// How long it may take to start.
 const START: Duration = Duration::from_secs(30);
+
+/// How long somebody else may take to start one.
+const TURN: Duration = Duration::from_secs(45);
+
+/// The longest log that is added to; one that is longer is begun anew, and kept
+/// until that happens again.
+const LOG: u64 = 1 << 20;
 
 /// What it writes once it listens.
 pub(crate) const READY: &str = "ready\n";
@@ -39,6 +45,8 @@ enum StartError {
         path: PathBuf,
         source: io::Error,
     },
+    #[error("a coordinator is being started for longer than that may take: `{}` is locked", .path.display())]
+    Turn { path: PathBuf, source: LockError },
     #[error("cannot start a coordinator")]
     Spawn { source: io::Error },
     #[error("the coordinator that was started did not listen within {} s", START.as_secs())]
@@ -127,11 +135,13 @@ async fn turn(run: &Path) -> Result<File, Failure> {
     made.map_err(failed("make the directory", run))?;
     let path = run.join("start.lock");
     let file = File::create(&path).map_err(failed("create", &path))?;
-    let locked = tokio::task::spawn_blocking(move || {
-        flock(&file, FlockOperation::LockExclusive).map(|()| file)
-    });
-    let locked = locked.await.unwrap_or(Err(rustix::io::Errno::INTR));
-    locked.map_err(|errno| failed("lock", &path)(errno.into()))
+    match lock_within(&file, TURN).await {
+        Ok(()) => Ok(file),
+        Err(LockError::Io(error)) => Err(failed("lock", &path)(error)),
+        Err(source @ LockError::Held { .. }) => {
+            Err(Failure::environment(StartError::Turn { path, source }))
+        }
+    }
 }
 
 /// Starts a coordinator, and waits until it listens.
