@@ -2,27 +2,30 @@
 //! listens, and stops cleanly. Decides nothing.
 
 mod clients;
+mod locks;
 mod name;
 mod signals;
 mod store_entrance;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use musher_api::coordinator::coordinator_server::CoordinatorServer;
 use musher_scheduler::{LeaseId, MachineSpec, Settings as SchedulerSettings, capability_classes};
+use musher_store::LockHolder;
 use musher_store::ssh::{ControlDir, ControlDirError, SshError, SshOptions};
 use musher_store::transport::listen_privately;
-use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
+use tokio::signal::unix::Signal;
 use tracing::{debug, info, warn};
 
 use clients::Clients;
+use locks::Locks;
 use name::CoordinatorName;
 use signals::Signals;
 use store_entrance::{Sessions, StoreEntrance};
@@ -68,9 +71,6 @@ pub enum Lifetime {
     /// Until nobody has been connected for this long.
     OnDemand(Duration),
 }
-
-/// How long a daemon that was started on demand waits for one before it to end.
-const TURN: Duration = Duration::from_secs(10);
 
 impl DaemonPlaces {
     /// The coordinator's socket below the run directory `run`.
@@ -119,14 +119,36 @@ pub enum DaemonError {
         source: io::Error,
     },
     /// There is a daemon already.
-    #[error("another `musher daemon` holds `{}`", .lock.display())]
+    #[error("{} holds `{}`", another(.holder.as_ref()), .lock.display())]
     Running {
         /// Its lock.
         lock: PathBuf,
+        /// Which, where that can be seen.
+        holder: Option<LockHolder>,
+        /// Whether it was started on demand, and asked to make room.
+        on_demand: bool,
+    },
+    /// One keeps its things in the same place.
+    #[error("{} keeps its state in `{}`", another(.holder.as_ref()), .state.display())]
+    Shared {
+        /// The directory.
+        state: PathBuf,
+        /// The directory of sockets of the other; empty if it does not say.
+        run: PathBuf,
+        /// Which, where that can be seen.
+        holder: Option<LockHolder>,
     },
     /// The server ended.
     #[error("cannot go on listening on the control socket")]
     Serve(#[source] tonic::transport::Error),
+}
+
+fn another(holder: Option<&LockHolder>) -> String {
+    let mut text = "another `musher daemon`".to_owned();
+    if let Some(holder) = holder {
+        text += &format!(", {holder},");
+    }
+    text
 }
 
 impl DaemonError {
@@ -136,9 +158,23 @@ impl DaemonError {
             Self::Config(error) => error.help(),
             Self::Control(error) => error.help(),
             Self::SshOpts(error) => error.help(),
+            Self::Running {
+                on_demand: true, ..
+            } => Some(
+                "it was started on demand and is still used; it ends after its clients, so start \
+                 this one again then, or stop it"
+                    .to_owned(),
+            ),
             Self::Running { .. } => {
                 Some("stop it first, or give this one its own `--run` and `--state`".to_owned())
             }
+            Self::Shared { run, .. } if run.as_os_str().is_empty() => {
+                Some("stop it first, or give this one its own `--run` and `--state`".to_owned())
+            }
+            Self::Shared { run, .. } => Some(format!(
+                "use it by `--run {}`, or give this one its own `--run` and `--state`",
+                run.display()
+            )),
             Self::Home(error) => error.help(),
             Self::Fleet(_) | Self::File { .. } | Self::Serve(_) => None,
         }
@@ -153,10 +189,11 @@ pub async fn run(
     ready: impl FnOnce(),
 ) -> Result<(), DaemonError> {
     let mut signals = Signals::catch();
+    let mut room = signals::room();
     let Some(prepared) = signals.or_stop(prepare(&places, lifetime)).await else {
         return Ok(());
     };
-    let _lock = prepared?;
+    let _locks = prepared?;
     let config = Config::load_fleet(&places.config)?;
     let (control, _short) = control_dir(&places.run)
         .await
@@ -238,7 +275,7 @@ pub async fn run(
         biased;
         end = server => end.map_err(DaemonError::Serve),
         () = signals.answer(&reload) => Ok(()),
-        () = unwanted(&clients, lifetime, &socket) => {
+        () = unwanted(&clients, lifetime, &mut room, &socket) => {
             info!("nobody is connected any more");
             Ok(())
         }
@@ -255,20 +292,25 @@ pub async fn run(
 
 /// Waits until the daemon's lifetime is over. Nobody can connect to `socket`
 /// any more then, nor has anybody in the meantime.
-async fn unwanted(clients: &Clients, lifetime: Lifetime, socket: &Path) {
-    let Lifetime::OnDemand(linger) = lifetime else {
+async fn unwanted(clients: &Clients, lifetime: Lifetime, room: &mut Option<Signal>, socket: &Path) {
+    let Lifetime::OnDemand(mut linger) = lifetime else {
         return std::future::pending().await;
     };
     loop {
-        clients.gone_for(linger).await;
-        if clients.stay_away(socket).await {
-            return;
+        tokio::select! {
+            () = clients.gone_for(linger) => {
+                if clients.stay_away(socket).await {
+                    return;
+                }
+            }
+            // Another daemon is to take our place: nobody is waited for.
+            () = signals::room_is_wanted(room) => linger = Duration::ZERO,
         }
     }
 }
 
-/// Makes the directories and takes the lock that one daemon holds.
-async fn prepare(places: &DaemonPlaces, lifetime: Lifetime) -> Result<File, DaemonError> {
+/// Makes the directories and takes the locks that one daemon holds.
+async fn prepare(places: &DaemonPlaces, lifetime: Lifetime) -> Result<Locks, DaemonError> {
     let file = |what, path: &Path| {
         let path = path.to_owned();
         move |source| DaemonError::File { what, path, source }
@@ -281,25 +323,10 @@ async fn prepare(places: &DaemonPlaces, lifetime: Lifetime) -> Result<File, Daem
         let made = fs::DirBuilder::new().recursive(true).mode(mode).create(dir);
         made.map_err(file("make the directory", dir))?;
     }
-    let path = places.run.join("daemon.lock");
-    let lock = File::create(&path).map_err(file("create", &path))?;
-    let since = Instant::now();
-    loop {
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => break,
-            // One that ends just now has let go of its socket already.
-            Err(rustix::io::Errno::WOULDBLOCK)
-                if lifetime != Lifetime::UntilStopped && since.elapsed() < TURN =>
-            {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(DaemonError::Running { lock: path }),
-            Err(errno) => return Err(file("lock", &path)(errno.into())),
-        }
-    }
+    let locks = Locks::take(places, lifetime).await?;
     let logs = places.state.join("logs");
     prune_logs(&logs).map_err(file("tidy", &logs))?;
-    Ok(lock)
+    Ok(locks)
 }
 
 /// Removes the logs of earlier runs: nobody can ask for them any more.

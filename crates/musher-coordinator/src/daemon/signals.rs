@@ -83,6 +83,21 @@ async fn answer(
     }
 }
 
+/// Waits until another daemon asks for room.
+pub(super) async fn room_is_wanted(wanted: &mut Option<Signal>) {
+    match wanted {
+        Some(wanted) => {
+            wanted.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The signal by which it does so.
+pub(super) fn room() -> Option<Signal> {
+    signal(SignalKind::user_defined1()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

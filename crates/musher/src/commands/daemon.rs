@@ -94,9 +94,10 @@ impl From<DaemonError> for Failure {
         let help = error.help();
         let failure = match error {
             DaemonError::Config(error) => return error.into(),
-            DaemonError::Fleet(_) | DaemonError::SshOpts(_) | DaemonError::Running { .. } => {
-                Self::user(error)
-            }
+            DaemonError::Fleet(_)
+            | DaemonError::SshOpts(_)
+            | DaemonError::Running { .. }
+            | DaemonError::Shared { .. } => Self::user(error),
             DaemonError::Home(_)
             | DaemonError::Control(_)
             | DaemonError::File { .. }

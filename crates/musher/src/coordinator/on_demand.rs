@@ -154,13 +154,17 @@ async fn start(places: &Places) -> Result<(), Failure> {
     let mut dir = fs::DirBuilder::new();
     let made = dir.recursive(true).mode(0o750).create(&places.state);
     made.map_err(failed("make the directory", &places.state))?;
+    if fs::metadata(&log).is_ok_and(|found| found.len() > LOG) {
+        // What cannot be moved grows.
+        let _ = fs::rename(&log, log.with_extension("log.old"));
+    }
     let file = OpenOptions::new()
         .create(true)
-        .write(true)
-        .truncate(true)
+        .append(true)
         .mode(0o640)
         .open(&log)
         .map_err(failed("create", &log))?;
+    let before = fs::metadata(&log).map_or(0, |found| found.len());
     let spawned = std::env::current_exe().and_then(|program| {
         Command::new(program)
             .args(&places.options)
@@ -186,7 +190,7 @@ async fn start(places: &Places) -> Result<(), Failure> {
     match ready == READY {
         true => Ok(()),
         false => {
-            let said = last_words(&log);
+            let said = last_words(&log, before);
             Err(Failure::environment(StartError::Ended { said }).help(see(&log)))
         }
     }
@@ -196,14 +200,31 @@ fn see(log: &Path) -> String {
     format!("its log is `{}`", log.display())
 }
 
-/// What a log ends with.
-fn last_words(log: &Path) -> String {
+/// What a log ends with, of what it says behind its first `before` bytes.
+fn last_words(log: &Path, before: u64) -> String {
     let text = fs::read(log).unwrap_or_default();
+    let before = usize::try_from(before).unwrap_or(usize::MAX);
+    let text = text.get(before..).unwrap_or_default();
     let from = text.len().saturating_sub(LAST_WORDS);
     let text = String::from_utf8_lossy(&text[from..]);
     let text = text.trim();
     match text.is_empty() {
         true => "it said nothing".to_owned(),
         false => format!("\n{text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_words;
+
+    #[test]
+    fn only_what_a_coordinator_said_itself_is_told_of_its_end() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = dir.path().join("daemon.log");
+        std::fs::write(&log, "of another\nerror: no\n").expect("written");
+        assert_eq!(last_words(&log, 11), "\nerror: no");
+        assert_eq!(last_words(&log, 21), "it said nothing");
+        assert_eq!(last_words(&log, 99), "it said nothing");
     }
 }

@@ -184,6 +184,40 @@ fn a_daemon_that_is_told_to_stop_while_it_starts_ends_well() {
 }
 
 #[test]
+fn a_coordinator_that_is_to_stay_takes_the_place_of_one_on_demand() {
+    let place = Place::with(&[("musher.toml", CONFIG)]);
+    let mut on_demand = begin(&place, "run", "daemon --on-demand --linger 600");
+    assert_eq!(on_demand.says(), "ready\n");
+    let _daemon = Daemon::start(&place);
+    assert!(on_demand.0.wait().expect("its end").success());
+}
+
+#[test]
+fn two_coordinators_do_not_share_their_state() {
+    let place = Place::with(&[("musher.toml", CONFIG)]);
+    let daemon = Daemon::start(&place);
+    let refused = |run: &str| {
+        let said = super::support::run(&words_in(&place, run, "daemon"), place.path());
+        let said = said.replace(place.path().to_string_lossy().as_ref(), "DIR");
+        said.replace(&format!("process {}", daemon.0.id()), "process PID")
+    };
+    expect![[r#"
+        exit 2
+        --- messages
+        error: another `musher daemon`, process PID (`musher`), keeps its state in `DIR/state`
+        help:  use it by `--run DIR/run`, or give this one its own `--run` and `--state`
+    "#]]
+    .assert_eq(&refused("other"));
+    expect![[r#"
+        exit 2
+        --- messages
+        error: another `musher daemon`, process PID (`musher`), holds `DIR/run/daemon.lock`
+        help:  stop it first, or give this one its own `--run` and `--state`
+    "#]]
+    .assert_eq(&refused("run"));
+}
+
+#[test]
 fn sockets_may_lie_deeper_than_their_addresses_reach() {
     let place = Place::with(&[("musher.toml", CONFIG)]);
     let deep = "deep/".repeat(30);
