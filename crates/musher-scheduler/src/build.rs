@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use crate::paths::Needed;
 use crate::rank::{Place, Rank};
 use crate::request::Asker;
-use crate::{BuildId, Estimate, Fault, Input, LeaseId, MachineId, Needs, RequestId, Timestamp};
+use crate::{BuildId, Estimate, Fault, LeaseId, MachineId, Needs, RequestId, Timestamp};
 
 /// A build's place in the order of coming: lower came first. Kept when a build
 /// comes back from a machine. A build can need only builds of a lower turn, so
@@ -57,7 +58,7 @@ pub(crate) struct Build {
     pub(crate) users: Vec<BuildId>,
     /// Who wants it; nobody else than itself if there is none.
     pub(crate) requests: Vec<RequestId>,
-    pub(crate) inputs: Vec<Input>,
+    pub(crate) inputs: Vec<Needed>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) state: State,
 }

@@ -207,6 +207,13 @@ impl Estimator {
         })
     }
 
+    /// How many builds that estimate rests on, of those that are remembered; 0
+    /// for one that rests on builds in general.
+    pub fn based_on(&self, subject: &Subject<'_>) -> usize {
+        let package = self.package(subject.system, package_name(subject.name));
+        package.based_on(subject.drv.map(StorePath::digest))
+    }
+
     /// How fast a machine is as far as anything is known: as it was found to be,
     /// or as it is configured.
     pub fn factor(&self, machine: &MachineId) -> f64 {

@@ -16,6 +16,8 @@ pub struct Explanation {
     /// How long it and the longest row of builds after it are expected to take
     /// on machines of speed factor 1, in seconds.
     pub rank_seconds: f64,
+    /// Who asks for it, each once, in the order of names.
+    pub owners: Vec<OwnerId>,
     /// Attempts of it that machines failed at, oldest first.
     pub faults: Vec<Fault>,
 }
@@ -160,4 +162,8 @@ pub struct Outlook {
     /// What the longest row of builds that need each other is expected to take,
     /// in seconds on machines of speed factor 1.
     pub longest_row_seconds: f64,
+    /// How long it is expected to take from now on, in seconds: as long as that
+    /// row on the fastest machine, or as all the work on the request's share of
+    /// the slots. None while no machine is there that could do anything of it.
+    pub left_seconds: Option<f64>,
 }

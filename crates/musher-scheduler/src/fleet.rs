@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nix_derivation::StorePath;
 
+use crate::choice::Placement;
 use crate::group::{Group, GroupKey, Load};
+use crate::paths::{PathId, Paths};
 use crate::request::Asker;
 use crate::{
     BuildId, LeaseId, MachineId, MachineSpec, Needs, Presence, Refusal, SpeedFactor, Timestamp,
@@ -24,7 +26,7 @@ pub(crate) struct Machine {
     /// How fast it was found to be, if that was measured.
     measured: Option<SpeedFactor>,
     bandwidth: f64,
-    held: BTreeSet<StorePath>,
+    held: BTreeSet<PathId>,
     leases: BTreeSet<LeaseId>,
     /// Memory that its attempts are expected to take, in bytes.
     memory_taken: u64,
@@ -87,8 +89,8 @@ impl Machine {
     }
 
     /// Whether its store is known to hold `path`.
-    pub(crate) fn holds(&self, path: &StorePath) -> bool {
-        self.held.contains(path)
+    pub(crate) fn holds(&self, path: PathId) -> bool {
+        self.held.contains(&path)
     }
 
     /// How much of it would be taken with one more attempt.
@@ -113,6 +115,8 @@ pub(crate) struct Attempt {
     pub(crate) memory: u64,
     /// Whose share it counts for.
     pub(crate) askers: Vec<Asker>,
+    /// Why it is there.
+    pub(crate) placement: Placement,
 }
 
 impl Attempt {
@@ -132,8 +136,8 @@ pub(crate) struct Fleet {
     machines: BTreeMap<MachineId, Machine>,
     attempts: BTreeMap<LeaseId, Attempt>,
     groups: BTreeMap<GroupKey, Group>,
-    /// Machines known to hold a path.
-    holders: BTreeMap<StorePath, BTreeSet<MachineId>>,
+    /// The paths that are held or read, and by whom they are held.
+    pub(crate) paths: Paths,
     /// Grows whenever there may be other groups than there were.
     epoch: u64,
 }
@@ -196,14 +200,11 @@ impl Fleet {
     }
 
     /// Learns that the store of a machine holds `paths` too.
-    pub(crate) fn hold(&mut self, id: &MachineId, paths: Vec<StorePath>) {
-        let Some(machine) = self.machines.get_mut(id) else {
-            return;
-        };
-        for path in paths {
-            let holders = self.holders.entry(path.clone()).or_default();
-            holders.insert(id.clone());
-            machine.held.insert(path);
+    pub(crate) fn hold(&mut self, id: &MachineId, paths: &[StorePath]) {
+        if let Some(machine) = self.machines.get_mut(id) {
+            for path in paths {
+                machine.held.insert(self.paths.hold(id, path));
+            }
         }
     }
 
@@ -213,26 +214,21 @@ impl Fleet {
             return;
         };
         for path in paths {
-            machine.held.remove(path);
-            if let Some(holders) = self.holders.get_mut(path) {
-                holders.remove(id);
-                if holders.is_empty() {
-                    self.holders.remove(path);
-                }
+            if let Some(path) = self.paths.find(path)
+                && machine.held.remove(&path)
+            {
+                self.paths.forget(id, path);
             }
         }
     }
 
     /// Stops relying on anything being in the store of a machine.
     pub(crate) fn forget_store(&mut self, id: &MachineId) {
-        let held = self.machines.get(id).map(|machine| machine.held.clone());
-        let held: Vec<_> = held.into_iter().flatten().collect();
-        self.forget(id, &held);
-    }
-
-    /// The machines known to hold `path`.
-    pub(crate) fn holders(&self, path: &StorePath) -> Option<&BTreeSet<MachineId>> {
-        self.holders.get(path)
+        if let Some(machine) = self.machines.get_mut(id) {
+            for path in std::mem::take(&mut machine.held) {
+                self.paths.forget(id, path);
+            }
+        }
     }
 
     /// The attempt under `lease`, unless it has ended.

@@ -41,6 +41,7 @@
 mod action;
 mod build;
 mod capability;
+mod choice;
 mod classes;
 mod estimate;
 mod estimator;
@@ -52,6 +53,7 @@ mod group;
 mod ids;
 mod machine;
 mod needs;
+mod paths;
 mod placement;
 mod queue;
 mod rank;
@@ -63,6 +65,7 @@ mod time;
 
 pub use action::{Action, Fault};
 pub use capability::{CapabilityClass, capability_classes};
+pub use choice::{Because, Candidate, Placement};
 pub use estimate::{Confidence, Estimate};
 pub use estimator::{BuildKind, Estimator, Observation, Observed, Subject, package_name};
 pub use event::{AttemptEnd, Event, Input, PlannedBuild};

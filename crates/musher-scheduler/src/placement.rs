@@ -1,14 +1,13 @@
-//! Which machine makes a build: what keeps a machine from it, when each would
-//! have finished it, and the choice. Changes nothing; why it is so is in
+//! Which machine makes a build: what keeps a machine from it, and when each would
+//! have finished it. Changes nothing; why it is so is in
 //! `docs/design/scheduler.md`.
 
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::build::{Build, Class};
+use crate::choice::{Choice, Offer, Offers};
 use crate::fleet::{Fleet, Machine};
-use crate::group::Load;
 use crate::reservations::Reservations;
 use crate::{Confidence, MachineId, Presence, Timestamp, WhyNot};
 
@@ -101,45 +100,6 @@ fn full(machine: &Machine) -> Option<WhyNot> {
     (machine.running() >= slots as usize).then_some(WhyNot::NoFreeSlot { slots })
 }
 
-/// A slot that a build could have, now or when its present attempt ends.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Offer {
-    pub(crate) machine: MachineId,
-    /// When the slot is free.
-    pub(crate) start: Timestamp,
-    /// When the build would be done.
-    pub(crate) finish: Timestamp,
-    /// NAR bytes that would have to be sent first.
-    missing: u64,
-    load: Load,
-    speed: f64,
-}
-
-/// The slots that a build could have.
-#[derive(Debug, Default)]
-pub(crate) struct Offers {
-    /// Those that are free.
-    free: Vec<Offer>,
-    /// Those that will be.
-    busy: Vec<Offer>,
-}
-
-/// What is best for a build.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Choice {
-    /// To start at once.
-    Start(Offer),
-    /// To wait for another slot than the best of those that are free.
-    Wait {
-        /// What it waits for.
-        awaited: Offer,
-        /// What it does without.
-        declined: Offer,
-    },
-    /// There is no free slot for it.
-    None,
-}
-
 /// Finds the slots that a build of one class could have.
 pub(crate) struct Search<'a> {
     pub(crate) now: Timestamp,
@@ -204,7 +164,7 @@ impl Search<'_> {
     /// Machines that hold inputs which few others hold.
     fn holders(&self) -> impl Iterator<Item = &MachineId> {
         let inputs = self.build.inputs.iter();
-        let holders = inputs.filter_map(|input| self.fleet.holders(&input.path));
+        let holders = inputs.filter_map(|input| self.fleet.paths.holders(input.path));
         let rare = holders.filter(|holders| holders.len() <= RARE).flatten();
         let distinct: BTreeSet<_> = rare.take(HOLDERS_LOOKED_AT * RARE).collect();
         distinct.into_iter().take(HOLDERS_LOOKED_AT)
@@ -213,7 +173,7 @@ impl Search<'_> {
     fn offer(&self, machine: &Machine, start: Timestamp) -> Offer {
         let inputs = self.build.inputs.iter();
         let missing = inputs
-            .filter(|input| !machine.holds(&input.path))
+            .filter(|input| !machine.holds(input.path))
             .fold(0_u64, |sum, input| sum.saturating_add(input.nar_size));
         Offer {
             machine: machine.spec.id.clone(),
@@ -232,42 +192,4 @@ fn takes(machine: &Machine, build: &Build, missing: u64) -> Duration {
     let seconds = machine.transfer_seconds(missing) + build.estimate.seconds / machine.speed();
     // Nothing that long can be waited for; it keeps the sum from overflowing.
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(1 << 32))
-}
-
-impl Offers {
-    fn choose(self, now: Timestamp, as_good: f64) -> Choice {
-        let best_free = self.free.iter().map(|offer| offer.finish).min();
-        let Some(best_free) = best_free else {
-            return Choice::None;
-        };
-        let busy = self.busy.into_iter().min_by(Offer::by_finish);
-        let best = (busy.iter())
-            .map(|offer| offer.finish)
-            .fold(best_free, Timestamp::min);
-        let as_good = best + best.since(now).mul_f64(as_good);
-        let good_enough = self.free.iter().filter(|offer| offer.finish <= as_good);
-        if let Some(offer) = good_enough.min_by(|a, b| a.among_equals(b)) {
-            return Choice::Start(offer.clone());
-        }
-        let declined = self.free.into_iter().min_by(Offer::by_finish);
-        match (busy, declined) {
-            (Some(awaited), Some(declined)) => Choice::Wait { awaited, declined },
-            // Where there is something free and nothing better, that was taken.
-            (_, _) => Choice::None,
-        }
-    }
-}
-
-impl Offer {
-    fn by_finish(&self, other: &Self) -> Ordering {
-        (self.finish.cmp(&other.finish)).then_with(|| self.among_equals(other))
-    }
-
-    /// Fewer bytes to send first, then less load, then more speed, then by name.
-    fn among_equals(&self, other: &Self) -> Ordering {
-        (self.missing.cmp(&other.missing))
-            .then_with(|| self.load.cmp(&other.load))
-            .then_with(|| other.speed.total_cmp(&self.speed))
-            .then_with(|| self.machine.cmp(&other.machine))
-    }
 }

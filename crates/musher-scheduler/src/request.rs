@@ -188,6 +188,21 @@ impl Requests {
         (owner.running >= limit).then_some((&request.owner, limit))
     }
 
+    /// The most attempts at once that a request may have by the limit of its
+    /// owner.
+    pub(crate) fn most_running(&self, id: RequestId) -> Option<u32> {
+        let request = self.requests.get(&id)?;
+        self.owners.get(&request.owner)?.max_running
+    }
+
+    /// The open requests that want something, but for `id`, and how many builds
+    /// each wants.
+    pub(crate) fn open_beside(&self, id: RequestId) -> impl Iterator<Item = (RequestId, usize)> {
+        let others = self.requests.iter().filter(move |(other, _)| **other != id);
+        let wanting = others.map(|(other, request)| (*other, request.builds.len()));
+        wanting.filter(|(_, builds)| *builds > 0)
+    }
+
     /// What `asker` has for what it is worth.
     pub(crate) fn share(&self, asker: Asker) -> Share {
         if self.limit(asker).is_some() {

@@ -3,13 +3,15 @@
 //! kept (`queue`).
 
 mod decide;
+mod outlook;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::build::State;
+use crate::build::{Build, State};
 use crate::classes::Classes;
-use crate::explain::{Explanation, MachineView, Outlook, Status, WhyNot};
+use crate::choice::Placement;
+use crate::explain::{Explanation, MachineView, Status, WhyNot};
 use crate::fleet::{Attempt, Fleet};
 use crate::graph::{Graph, Reranked};
 use crate::placement::Question;
@@ -17,7 +19,7 @@ use crate::queue::Queue;
 use crate::rank::{Place, millis};
 use crate::request::{Asker, Requests};
 use crate::{
-    Action, BuildId, Event, Fault, LeaseId, MachineId, Needs, Refusal, RequestId, Timestamp,
+    Action, BuildId, Event, Fault, LeaseId, MachineId, Needs, OwnerId, Refusal, Timestamp,
 };
 
 use decide::Deferral;
@@ -140,8 +142,16 @@ impl Scheduler {
             status,
             estimate: build.estimate,
             rank_seconds: build.rank.seconds(),
+            owners: self.owners(build),
             faults: build.faults.clone(),
         })
+    }
+
+    fn owners(&self, build: &Build) -> Vec<OwnerId> {
+        let requests = build.requests.iter();
+        let owners = requests.filter_map(|id| Some(self.requests.get(*id)?.owner.clone()));
+        let distinct: BTreeSet<_> = owners.collect();
+        distinct.into_iter().collect()
     }
 
     /// Why a build is not on a machine that could make it now.
@@ -155,27 +165,14 @@ impl Scheduler {
         }
     }
 
-    /// How far a request is; `None` if it is not open.
-    pub fn outlook(&self, request: RequestId) -> Option<Outlook> {
-        let request = self.requests.get(request)?;
-        let builds = request.builds.iter().filter_map(|id| self.graph.get(*id));
-        let mut outlook = Outlook {
-            planned: 0,
-            waiting: 0,
-            running: 0,
-            // Exact enough: it is an estimate.
-            work_seconds: request.work as f64 / 1000.0,
-            longest_row_seconds: 0.0,
-        };
-        for build in builds {
-            match build.state {
-                State::Planned => outlook.planned += 1,
-                State::Waiting { .. } => outlook.waiting += 1,
-                State::Running { .. } => outlook.running += 1,
-            }
-            outlook.longest_row_seconds = outlook.longest_row_seconds.max(build.rank.seconds());
-        }
-        Some(outlook)
+    /// What comes before a build that is planned, as far as it is not over.
+    pub fn comes_after(&self, build: BuildId) -> &[BuildId] {
+        (self.graph.get(build)).map_or(&[], |build| build.after.as_slice())
+    }
+
+    /// Why the attempt under `lease` is where it is, unless it has ended.
+    pub fn placement(&self, lease: LeaseId) -> Option<&Placement> {
+        self.fleet.attempt(lease).map(|attempt| &attempt.placement)
     }
 
     /// The machines that could make such a build, busy or away though they may
@@ -276,8 +273,9 @@ impl Scheduler {
     fn forget(&mut self, now: Timestamp, builds: impl IntoIterator<Item = BuildId>) {
         let builds: BTreeSet<_> = builds.into_iter().collect();
         for id in &builds {
-            if let Some(build) = self.graph.get(*id) {
+            if let Some(build) = self.graph.get_mut(*id) {
                 self.classes.release(build.class);
+                self.fleet.paths.unread(std::mem::take(&mut build.inputs));
                 let work = millis(build.estimate.seconds);
                 for request in build.requests.clone() {
                     self.requests.remove(request, *id, work);

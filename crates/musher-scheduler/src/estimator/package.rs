@@ -103,6 +103,16 @@ impl Package {
         })
     }
 
+    /// How many samples such an estimate of the time rests on.
+    pub(super) fn based_on(&self, digest: Option<&[u8; 20]>) -> usize {
+        let timed = || self.0.iter().filter(|sample| sample.seconds.is_some());
+        let same = timed().filter(|sample| digest == Some(&sample.digest));
+        match same.count() {
+            0 => timed().count(),
+            same => same,
+        }
+    }
+
     /// The memory that any of its derivations may take.
     pub(super) fn peak_memory(&self) -> Option<u64> {
         peak(self.0.iter())

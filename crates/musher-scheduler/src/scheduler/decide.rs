@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::{Next, Scheduler};
 use crate::build::ClassId;
 use crate::fleet::Attempt;
-use crate::placement::{Choice, Offer, Search};
+use crate::choice::{Choice, Placement};
+use crate::placement::Search;
 use crate::request::Asker;
 use crate::reservations::Reservations;
 use crate::{Action, BuildId, LeaseId, MachineId, Timestamp};
@@ -39,7 +40,7 @@ enum Decision {
         build: BuildId,
         class: ClassId,
         asker: Asker,
-        offer: Offer,
+        placement: Placement,
     },
     /// None does.
     Rest {
@@ -57,11 +58,11 @@ impl Scheduler {
                     build,
                     class,
                     asker,
-                    offer,
+                    placement,
                 } => {
                     let until = now + self.requests.patience(asker);
                     self.queue.served(class, asker, until);
-                    actions.push(self.assign(now, build, &offer));
+                    actions.push(self.assign(now, build, placement));
                 }
                 Decision::Rest { deferred } => {
                     self.deferred = deferred;
@@ -71,22 +72,24 @@ impl Scheduler {
         }
     }
 
-    fn assign(&mut self, now: Timestamp, build: BuildId, offer: &Offer) -> Action {
+    fn assign(&mut self, now: Timestamp, build: BuildId, placement: Placement) -> Action {
         let lease = self.next_lease;
         self.next_lease = LeaseId(lease.0 + 1);
         let found = self.graph.get(build);
+        let machine = placement.chosen.machine.clone();
         let attempt = Attempt {
             build,
-            machine: offer.machine.clone(),
+            machine: machine.clone(),
             started: now,
-            ends: offer.finish,
+            ends: placement.chosen.ends_at,
             memory: found.and_then(|b| b.estimate.peak_memory).unwrap_or(0),
             askers: found.map_or_else(Vec::new, |b| b.askers(build).collect()),
+            placement,
         };
         self.transition(now, build, Next::Running { lease, attempt });
         Action::Assign {
             build,
-            machine: offer.machine.clone(),
+            machine,
             lease,
         }
     }
@@ -128,17 +131,17 @@ impl Scheduler {
                 class: self.classes.get(class),
                 build,
             };
-            let start = |offer| Decision::Start {
+            let start = |placement| Decision::Start {
                 build: id,
                 class,
                 asker,
-                offer,
+                placement,
             };
             match search.choose(self.classes.suitable(class), &mut reservations) {
                 Choice::None => {}
-                Choice::Start(offer) => return start(offer),
-                Choice::Wait { declined, .. } if deferred.len() >= DEFERRED => {
-                    return start(declined);
+                Choice::Start(placement) => return start(placement),
+                Choice::Wait { awaited, declined } if deferred.len() >= DEFERRED => {
+                    return start(declined.taken_before(&awaited, now));
                 }
                 Choice::Wait { awaited, .. } => {
                     reservations.reserve(&awaited.machine, awaited.start, awaited.finish);

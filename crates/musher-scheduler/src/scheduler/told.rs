@@ -56,7 +56,7 @@ impl Scheduler {
             Event::MachineResumed { machine } => {
                 self.fleet.change(&machine, |m| m.drained = false);
             }
-            Event::PathsHeld { machine, paths } => self.fleet.hold(&machine, paths),
+            Event::PathsHeld { machine, paths } => self.fleet.hold(&machine, &paths),
             Event::PathsForgotten { machine, paths } => self.fleet.forget(&machine, &paths),
             Event::StoreForgotten { machine } => self.fleet.forget_store(&machine),
             Event::LinkMeasured {
@@ -207,7 +207,7 @@ impl Scheduler {
         if build.state != State::Planned {
             return;
         }
-        build.inputs = ready.inputs;
+        build.inputs = self.fleet.paths.read(ready.inputs);
         let class = self.classes.acquire(Class::of(ready.needs));
         let before = std::mem::replace(&mut build.class, class);
         self.classes.release(before);
