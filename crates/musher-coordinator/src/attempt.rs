@@ -74,6 +74,8 @@ pub(crate) enum End {
         /// Which.
         lost: Vec<StorePath>,
     },
+    /// The machine cannot begin it now, to nobody's blame.
+    Returned,
     /// Inputs cannot be read from the machines on which they lay: not this
     /// machine's fault, and not the build's.
     Bereft {
@@ -198,6 +200,7 @@ pub(crate) async fn run(builder: &dyn Builder, order: &Order, writer: LogWriter)
             }
         }
         Err(Fault::LostInputs(lost)) => End::Outdated { lost },
+        Err(Fault::MakesRoom) => End::Returned,
         Err(_) if !order.sources.lost().is_empty() => End::Bereft {
             lost: order.sources.lost(),
         },

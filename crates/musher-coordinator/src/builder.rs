@@ -118,6 +118,10 @@ pub(crate) enum Fault {
         /// For how long it was waited.
         after: Duration,
     },
+    /// Its worker makes room for a newer one, and begins nothing more until it
+    /// has ended what it has. That is nobody's fault.
+    #[error("its worker makes room for a newer one")]
+    MakesRoom,
     /// What came back cannot be what was built.
     #[error("it answered nonsense: {0}")]
     Nonsense(String),

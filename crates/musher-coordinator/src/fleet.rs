@@ -13,7 +13,7 @@ use musher_store::{Connector, OpenError, ServeStore, WorkerStore, ssh_parts};
 use tracing::warn;
 
 use crate::builder::Builder;
-use crate::builder::musher::{MusherBuilder, MusherSettings};
+use crate::builder::musher::{MusherBuilder, MusherSettings, SUCCESSION};
 use crate::builder::serve::ServeBuilder;
 use crate::builder::worker::WorkerBuilder;
 use crate::config::{Config, Driven, Machine, Settings};
@@ -136,6 +136,7 @@ fn musher_settings(settings: &Settings, machine: &Machine, reach: &Reach) -> Mus
         coordinator: reach.coordinator.clone(),
         sandbox_paths: settings.sandbox_paths(Some(machine)),
         timeout: settings.connect_timeout,
+        succession: SUCCESSION,
         budget: Some(budget),
         versions: Versions::OURS,
     }

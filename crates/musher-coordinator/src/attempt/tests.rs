@@ -70,7 +70,7 @@ impl Running {
 fn outcome(end: End) -> Outcome {
     match end {
         End::Outcome { outcome, .. } => *outcome,
-        End::Outdated { .. } | End::Bereft { .. } | End::Fault { .. } => {
+        End::Outdated { .. } | End::Returned | End::Bereft { .. } | End::Fault { .. } => {
             panic!("it came to nothing")
         }
     }
@@ -145,7 +145,7 @@ async fn a_machine_that_does_not_take_its_inputs_is_at_fault() {
                 "it took nothing of the inputs sent to it for 10 min"
             );
         }
-        End::Outcome { .. } | End::Outdated { .. } | End::Bereft { .. } => {
+        End::Outcome { .. } | End::Outdated { .. } | End::Returned | End::Bereft { .. } => {
             panic!("it is a fault")
         }
     }
@@ -223,7 +223,7 @@ async fn a_fault_names_each_of_its_causes_once() {
                 "cannot open the store: cannot start `ssh`: out of luck"
             );
         }
-        End::Outcome { .. } | End::Outdated { .. } | End::Bereft { .. } => {
+        End::Outcome { .. } | End::Outdated { .. } | End::Returned | End::Bereft { .. } => {
             panic!("it is a fault")
         }
     }

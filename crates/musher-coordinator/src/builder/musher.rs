@@ -29,8 +29,9 @@ use super::{Builder, BuilderInfo, Fault, Outcome};
 use crate::attempt::{LogSink, Order};
 use crate::worker::{Session, SessionOptions, Way};
 
-/// How long an attempt waits for a worker that makes room for a newer one.
-const SUCCESSION: Duration = Duration::from_secs(60);
+/// How long an attempt waits for a worker that makes room for a newer one; that
+/// takes as long as what the old one has begun.
+pub(crate) const SUCCESSION: Duration = Duration::from_secs(60);
 
 /// A machine with a worker of Musher's.
 pub(crate) struct MusherBuilder {
@@ -49,6 +50,8 @@ pub(crate) struct MusherSettings {
     pub(crate) sandbox_paths: Vec<String>,
     /// How long it may take until the worker has answered.
     pub(crate) timeout: Duration,
+    /// How long an attempt waits for a worker that makes room for a newer one.
+    pub(crate) succession: Duration,
     /// What the worker's store shall keep to.
     pub(crate) budget: Option<api::Budget>,
     /// The versions of the protocol to offer.
@@ -103,17 +106,26 @@ impl MusherBuilder {
                 session.is_alive() && other_than.is_none_or(|other| !Arc::ptr_eq(other, session))
             })
         };
-        let mut sessions = self.session.subscribe();
-        let retires = other_than.is_some_and(|session| session.is_retiring());
-        let bound = if retires { SUCCESSION } else { SILENCE };
-        let found = timeout(bound, sessions.wait_for(fits)).await;
-        let session = found.ok().and_then(|found| found.ok()?.clone());
-        session.ok_or_else(|| {
-            Fault::Store(StoreError::Worker {
-                attempt: "be reached again",
-                message: "the connection to it is lost".to_owned(),
-            })
-        })
+        let wait = async |bound| {
+            let mut sessions = self.session.subscribe();
+            let found = timeout(bound, sessions.wait_for(fits)).await;
+            found.ok().and_then(|found| found.ok()?.clone())
+        };
+        let retires = || other_than.is_some_and(|session| session.is_retiring());
+        if !retires()
+            && let Some(session) = wait(SILENCE).await
+        {
+            return Ok(session);
+        }
+        // That it makes room may have been said only meanwhile.
+        if retires() {
+            let successor = wait(self.settings.succession).await;
+            return successor.ok_or(Fault::MakesRoom);
+        }
+        Err(Fault::Store(StoreError::Worker {
+            attempt: "be reached again",
+            message: "the connection to it is lost".to_owned(),
+        }))
     }
 }
 

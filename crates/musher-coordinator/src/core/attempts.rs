@@ -151,6 +151,10 @@ impl Core {
                     end: AttemptEnd::Finished,
                 });
             }
+            End::Returned => {
+                info!(lease = lease.0, %machine, "the machine makes room for a newer worker");
+                self.requeue(build, lease, AttemptEnd::Returned);
+            }
             End::Outdated { lost } => {
                 info!(lease = lease.0, %machine, lost = lost.len(), "inputs must be sent again");
                 self.forget_paths(&machine, &lost);
@@ -219,7 +223,7 @@ impl Core {
                 ..past
             },
             // Of the build itself they say nothing.
-            End::Outdated { .. } | End::Bereft { .. } => return,
+            End::Outdated { .. } | End::Returned | End::Bereft { .. } => return,
         };
         self.history.note(past);
         self.tell_speeds();

@@ -4,6 +4,7 @@
 mod bench;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use musher_api::{Versions, worker as api};
 use musher_protocol::types::BuildStatus;
@@ -158,4 +159,33 @@ async fn who_hears_late_of_a_broken_connection_does_not_break_the_next() {
     assert!(!Arc::ptr_eq(&first, &second));
     session.bulk_failure(&first, "give", &gone).await;
     assert!(Arc::ptr_eq(&second, &bulk().await));
+}
+
+#[tokio::test]
+async fn what_a_worker_that_makes_room_does_not_begin_is_handed_back() {
+    let mut bench = Bench::new().await;
+    let first = bench.attempt(order(spec("app", &[]), &[]));
+    let build = bench.next_build().await;
+    let another = bench.another().await;
+    let session = soon(another.session(None)).await.expect("a session");
+    let binary = "newer".to_owned();
+    let mut control = session.control();
+    let retired = control.retire(api::RetireRequest { binary });
+    soon(retired).await.expect("an answer");
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    soon(async {
+        while !session.is_retiring() {
+            looks.tick().await;
+        }
+    })
+    .await;
+    let other = order(spec("other", &[]), &[]);
+    let (end, _) = bench.attempt_of(&another, other).end().await;
+    assert!(matches!(end, End::Returned));
+    // What it has it goes on with.
+    build.fails("no").await;
+    assert_eq!(
+        first.outcome().await.0.result.status,
+        BuildStatus::PermanentFailure
+    );
 }

@@ -70,6 +70,7 @@ impl Bench {
         match self.attempt(order).await {
             End::Outcome { outcome, .. } => *outcome,
             End::Outdated { lost } => panic!("it lost {lost:?}"),
+            End::Returned => panic!("it was handed back"),
             End::Bereft { lost } => panic!("it could not have {lost:?}"),
             End::Fault { reason, .. } => panic!("it faulted: {reason}"),
         }
@@ -134,6 +135,7 @@ async fn lost_inputs_are_told_from_a_failed_build() {
     let order = order_with(&["lib", "src"]);
     match bench.attempt(&order).await {
         End::Outdated { lost } => assert_eq!(lost, [path("src")]),
+        End::Returned => panic!("it was handed back"),
         End::Outcome { .. } | End::Bereft { .. } | End::Fault { .. } => {
             panic!("it lost an input")
         }
@@ -161,7 +163,7 @@ async fn what_cannot_be_asked_for_is_not_claimed_to_be_done() {
     checked.mode = BuildMode::Check;
     match bench.attempt(&order(checked, Vec::new())).await {
         End::Fault { reason, .. } => assert!(reason.contains("not possible"), "{reason}"),
-        End::Outcome { .. } | End::Outdated { .. } | End::Bereft { .. } => {
+        End::Outcome { .. } | End::Outdated { .. } | End::Returned | End::Bereft { .. } => {
             panic!("nobody can check it there")
         }
     }

@@ -87,6 +87,7 @@ impl Bench {
                 }))
             }
             End::Outdated { lost } => Came::Outdated(lost),
+            End::Returned => panic!("it was handed back"),
             End::Bereft { lost } => panic!("it could not have {lost:?}"),
             End::Fault { reason, .. } => Came::Fault(reason),
         }

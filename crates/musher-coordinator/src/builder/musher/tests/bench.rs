@@ -1,7 +1,7 @@
 //! A worker on a socket, and a builder that drives it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -207,14 +207,7 @@ impl Bench {
             let stop = CancellationToken::new();
             served.serve(ReceiverStream::new(incoming), stop).await
         });
-        let settings = MusherSettings {
-            coordinator: "test".to_owned(),
-            sandbox_paths: Vec::new(),
-            timeout: Duration::from_secs(10),
-            budget: None,
-            versions: Versions::OURS,
-        };
-        let builder = Arc::new(MusherBuilder::new(Way::Socket(socket), settings));
+        let builder = of(&socket, "test");
         builder.connect().await.expect("connected");
         Self {
             builder,
@@ -226,11 +219,23 @@ impl Bench {
         }
     }
 
+    /// The same worker as another coordinator drives it.
+    pub(super) async fn another(&self) -> Arc<MusherBuilder> {
+        let builder = of(&self.dir.path().join("socket"), "another");
+        builder.connect().await.expect("connected");
+        builder
+    }
+
     /// Begins an attempt.
     pub(super) fn attempt(&self, order: Order) -> Attempting {
+        self.attempt_of(&self.builder, order)
+    }
+
+    /// Begins one of `builder`.
+    pub(super) fn attempt_of(&self, builder: &Arc<MusherBuilder>, order: Order) -> Attempting {
         let number: u64 = rand::random();
         let (writer, log) = attempt_log(self.dir.path().join(format!("{number}.log")));
-        let builder = self.builder.clone();
+        let builder = builder.clone();
         let task = tokio::spawn(async move {
             let end = run(&*builder, &order, writer).await;
             (end, order)
@@ -302,6 +307,20 @@ fn listen(socket: &PathBuf, connections: &Arc<Connections>) -> mpsc::Receiver<Du
     incoming
 }
 
+/// What drives the worker at `socket` for the coordinator of this name.
+fn of(socket: &Path, coordinator: &str) -> Arc<MusherBuilder> {
+    let settings = MusherSettings {
+        coordinator: coordinator.to_owned(),
+        sandbox_paths: Vec::new(),
+        timeout: Duration::from_secs(10),
+        succession: Duration::from_millis(50),
+        budget: None,
+        versions: Versions::OURS,
+    };
+    let way = Way::Socket(socket.to_owned());
+    Arc::new(MusherBuilder::new(way, settings))
+}
+
 impl Attempting {
     /// How it ends.
     pub(super) async fn end(mut self) -> (End, Order) {
@@ -315,6 +334,7 @@ impl Attempting {
             (End::Fault { reason, .. }, _) => panic!("it faulted: {reason}"),
             (End::Outdated { lost }, _) => panic!("it lost {lost:?}"),
             (End::Bereft { lost }, _) => panic!("it could not have {lost:?}"),
+            (End::Returned, _) => panic!("it was handed back"),
         }
     }
 
