@@ -124,16 +124,23 @@ pub(crate) fn use_stock(client: &Host, machines: &[Machine]) -> Result<()> {
 /// Points the client's Nix at `machines` through the `musher` at `program`,
 /// which is installed and whose daemon is started afresh.
 pub(crate) fn use_musher(client: &Host, program: &Path, machines: &[Machine]) -> Result<()> {
+    be_the_store(client, program, machines)?;
+    client
+        .sh(User::Root, "musher setup --write")
+        .context("cannot set Nix up for musher")?;
+    client.restart_nix_daemon()
+}
+
+/// Installs the `musher` at `program` with these machines and starts its daemon
+/// afresh, whose store clients can use instead of nix-daemon's. Their Nix goes on
+/// as it was.
+pub(crate) fn be_the_store(client: &Host, program: &Path, machines: &[Machine]) -> Result<()> {
     stop_musher(client)?;
     client.install(program, "/usr/bin/musher")?;
     let tables: String = machines.iter().map(Machine::musher_table).collect();
     client.write("/etc/musher/musher.toml", tables)?;
     client.configure_nix(&[])?;
-    start_musher(client)?;
-    client
-        .sh(User::Root, "musher setup --write")
-        .context("cannot set Nix up for musher")?;
-    client.restart_nix_daemon()
+    start_musher(client)
 }
 
 /// Starts `musher daemon` on the client.

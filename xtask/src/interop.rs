@@ -11,7 +11,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use self::cell::{BARE, Builder, Cell};
+use self::cell::{Builder, Cell};
+pub(crate) use self::{bare::drive, cell::BARE};
 use crate::{
     cargo::{self, Profile},
     dispatch::Scheme,

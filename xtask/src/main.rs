@@ -17,6 +17,7 @@ mod relay;
 mod run;
 mod shell;
 mod soundness;
+mod store;
 mod test;
 mod ui;
 
@@ -43,6 +44,7 @@ enum Task {
     Enrol(enrol::EnrolArgs),
     Faults(faults::FaultsArgs),
     Interop(interop::InteropArgs),
+    Store(store::StoreArgs),
     Hosts(shell::HostsArgs),
     #[command(hide = true)]
     HostInit(hosts::init::InitArgs),
@@ -68,6 +70,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Enrol(args) => enrol::run(&args),
         Task::Faults(args) => faults::run(&args),
         Task::Interop(args) => interop::run(&args),
+        Task::Store(args) => store::run(&args),
         Task::Hosts(args) => shell::run(&args),
         Task::HostInit(args) => hosts::init::run(&args),
     }

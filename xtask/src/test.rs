@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{
     apt::{self, Tool},
-    cargo, compare, enrol, interop, lint, newest, run, ui,
+    cargo, compare, enrol, interop, lint, newest, run, store, ui,
 };
 
 /// Run every check that CI runs
@@ -52,6 +52,7 @@ pub(crate) fn run(_: &TestArgs) -> Result<()> {
     ui::step("tests with the newest Nix", newest::run)?;
     ui::step("compare", || compare::run(&compare::CompareArgs::all()))?;
     ui::step("enrol", || enrol::run(&enrol::EnrolArgs::quick()))?;
+    ui::step("store", || store::run(&store::StoreArgs::all()))?;
     ui::step("interop", || interop::run(&interop::InteropArgs::all()))
 }
 

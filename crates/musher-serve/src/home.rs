@@ -97,7 +97,13 @@ impl Home {
         if rustix::process::geteuid().is_root() {
             return Ok(Trust::Trusted);
         }
-        self.connection().await?.trust().await
+        let connection = self.connection().await?;
+        let trust = connection.trust().await;
+        // An old nix-daemon hangs up on whom it does not trust.
+        if connection.is_spent() {
+            self.disconnect();
+        }
+        trust
     }
 }
 

@@ -170,7 +170,11 @@ impl Store for WorkerStore {
         let Response::Paths(valid) = answer else {
             return Err(unexpected("a set of paths", &answer));
         };
-        self.give_back(connection);
+        // A nix-daemon keeps what it has fetched from its garbage collector for
+        // as long as the connection is there.
+        if !substitute {
+            self.give_back(connection);
+        }
         Ok(valid)
     }
 
@@ -210,7 +214,8 @@ impl Store for WorkerStore {
         for _ in 0..answers {
             connection.answer(&mut deaf).await?;
         }
-        self.give_back(connection);
+        // What was added is kept for as long as this connection is there.
+        drop(connection);
         Ok(())
     }
 }

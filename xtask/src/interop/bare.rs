@@ -24,7 +24,7 @@ const HOME: &str = "/home/build/.local/state/musher/home";
 pub(super) const LOG: &str = "/home/build/.local/state/musher/daemon.log";
 
 /// Makes it a machine that a coordinator elsewhere drives.
-pub(super) fn drive(host: &Host, musher: &Path) -> Result<()> {
+pub(crate) fn drive(host: &Host, musher: &Path) -> Result<()> {
     install(host, musher)?;
     admit(host, None)
 }

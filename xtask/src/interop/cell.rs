@@ -59,7 +59,7 @@ impl Builder {
 }
 
 /// The name of the host without Nix.
-pub(super) const BARE: &str = "bare";
+pub(crate) const BARE: &str = "bare";
 
 /// Whether the builder trusts whom we log in as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

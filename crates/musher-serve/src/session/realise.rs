@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use musher_api::coordinator as api;
 use musher_protocol::types::{BuildMode, BuildResult, BuildStatus, BuiltOutput, Text};
-use musher_protocol::worker::{OutputId, Realisation, RemoteError, Request, Response};
+use musher_protocol::worker::{Feature, OutputId, Realisation, RemoteError, Request, Response};
 use nix_derivation::{DerivedPath, DrvOutput, SingleDerivedPath, StoreDir, StorePath};
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -18,6 +18,7 @@ use crate::coordinator::{CoordinatorError, Realise, RealiseNews};
 use crate::error::{ServeError, coordinator_error};
 use crate::request_story::RequestStory;
 use crate::story::without_sandbox;
+use crate::wire::unless_gone;
 
 /// What the client wants to hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +67,8 @@ impl Session {
             return self.refuse(error);
         }
         let roots = roots(&wanted, &lacking, &self.store_dir);
-        if roots.is_empty() || (mode == BuildMode::Normal && !lacking.builds) {
+        let is_there = mode == BuildMode::Normal && !lacking.builds;
+        if roots.is_empty() || is_there || self.is_unforeseen(&wanted).await? {
             // The home store knows what is there, and what cannot be had.
             return self.pass(request(wanted, mode, tell)).await;
         }
@@ -131,6 +133,38 @@ impl Session {
         Some(refused(format!(
             "`{path}` is made by a derivation that has to be made first"
         )))
+    }
+
+    /// Whether nobody could be told what an output of `wanted` has come to: a
+    /// nix-daemon before 2.35 learns of outputs whose paths do not follow from
+    /// the derivation only if it has them built itself.
+    async fn is_unforeseen(&mut self, wanted: &[DerivedPath]) -> Result<bool, ServeError> {
+        if self.rights.own_home || self.knows_realisations().await? {
+            return Ok(false);
+        }
+        for path in wanted {
+            let DerivedPath::Built {
+                drv_path: SingleDerivedPath::Opaque(drv_path),
+                ..
+            } = path
+            else {
+                continue;
+            };
+            let map = Request::QueryDerivationOutputMap(drv_path.clone());
+            if let Ok(Response::OutputMap(map)) = self.ask(vec![map]).await?
+                && map.values().any(Option::is_none)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the home store knows outputs by their derivations' paths.
+    async fn knows_realisations(&mut self) -> Result<bool, ServeError> {
+        let negotiated = unless_gone(&mut self.client, self.home.negotiated()).await?;
+        // One that cannot be reached says so when it is asked something.
+        Ok(negotiated.is_ok_and(|it| it.features.contains(&Feature::RealisationWithPath)))
     }
 
     /// Has the home store know which paths the outputs of `roots` turned out to
