@@ -6,6 +6,7 @@ pub(crate) mod builtin;
 mod content_hash;
 mod daemon;
 mod doctor;
+mod history;
 mod log;
 mod machine;
 mod reload;
@@ -27,6 +28,7 @@ use crate::outcome::Outcome;
 pub(crate) enum Command {
     Build(build::BuildArgs),
     Log(log::LogArgs),
+    History(history::HistoryArgs),
     Daemon(daemon::DaemonArgs),
     Machine(machine::MachineArgs),
     #[command(hide = true)]
@@ -45,6 +47,7 @@ impl Command {
         match self {
             Self::Build(args) => args.run(context),
             Self::Log(args) => args.run(context),
+            Self::History(args) => args.run(context),
             Self::Daemon(args) => args.run(context),
             Self::ContentHash(args) => args.run(context),
             Self::Machine(args) => args.run(context),
@@ -65,6 +68,7 @@ impl Command {
             Self::Build(_) | Self::Daemon(_) | Self::Serve(_) | Self::Store(_) => true,
             Self::Worker(args) => args.is_worker(),
             Self::Log(_)
+            | Self::History(_)
             | Self::Machine(_)
             | Self::ContentHash(_)
             | Self::Setup(_)
@@ -83,6 +87,7 @@ impl Command {
             | Self::Serve(_)
             | Self::Store(_)
             | Self::Log(_)
+            | Self::History(_)
             | Self::Machine(_)
             | Self::ContentHash(_)
             | Self::Setup(_)

@@ -141,6 +141,15 @@ impl Coordinator {
         self.taken(answer)
     }
 
+    /// What is known of past attempts.
+    pub(crate) async fn history(
+        &mut self,
+        request: api::HistoryRequest,
+    ) -> Result<api::HistoryReply, CoordinatorError> {
+        let answer = self.client.history(request).await;
+        self.taken(answer)
+    }
+
     /// Which machines could build something, and what the others lack.
     pub(crate) async fn explain(
         &mut self,

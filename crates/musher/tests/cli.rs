@@ -7,6 +7,7 @@ mod cli {
     mod doctor;
     mod examples;
     mod help;
+    mod history;
     mod machine;
     mod setup;
     mod store;

@@ -1,6 +1,7 @@
 //! Builds on workers of this machine, through a coordinator that is started for
 //! them, with no Nix in sight.
 
+mod history;
 mod requests;
 
 use std::fs;
@@ -56,17 +57,31 @@ impl Home {
         let document = json!({ "version": 4, "derivations": derivations });
         fs::write(self.path().join(name), document.to_string()).expect("written");
     }
+
+    /// Stops the coordinator, if there is one, and waits until it has ended.
+    fn stop(&self) {
+        let Some(pid) = self.kill() else {
+            return;
+        };
+        let wait = format!("timeout 30 tail --pid {pid} -s 0.05 -f /dev/null");
+        let waited = Command::new("sh").args(["-c", &wait]).status();
+        assert!(waited.is_ok_and(|status| status.success()), "it goes on");
+    }
+
+    /// Tells the coordinator to stop; its process, if there is one.
+    fn kill(&self) -> Option<String> {
+        let status = self.run("status --json");
+        let (_, rest) = status.split_once("\"pid\": ")?;
+        let pid: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        let killed = Command::new("kill").arg(&pid).status();
+        assert!(killed.is_ok_and(|status| status.success()), "it is ours");
+        Some(pid)
+    }
 }
 
 impl Drop for Home {
     fn drop(&mut self) {
-        let status = self.run("status --json");
-        let Some((_, rest)) = status.split_once("\"pid\": ") else {
-            return;
-        };
-        let pid: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        let killed = Command::new("kill").arg(pid).status();
-        assert!(killed.is_ok_and(|status| status.success()), "it is ours");
+        self.kill();
     }
 }
 

@@ -29,6 +29,7 @@ fn help_lists_commands_options_and_exit_codes() {
             Commands:
               build    Build derivations on the machines, and bring their outputs home
               log      Print the log of a derivation's newest build, or follow it while it runs
+              history  Show what builds took, what they are expected to take, and how fast machines are
               daemon   Run the coordinator: it decides where builds run, and keeps the machines connected
               machine  Show and change the machines that build
               serve    Serve one Nix client on standard input and output
