@@ -7,6 +7,7 @@ mod big;
 mod copy;
 mod figures;
 mod report;
+mod scheduler;
 mod ways;
 
 use std::{
@@ -73,6 +74,7 @@ pub(crate) struct BenchArgs {
 enum Other {
     Big(big::BigArgs),
     Copy(copy::CopyArgs),
+    Scheduler(scheduler::SchedulerArgs),
 }
 
 /// What is built.
@@ -152,6 +154,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     match &args.other {
         Some(Other::Big(args)) => return big::run(args),
         Some(Other::Copy(args)) => return copy::run(args),
+        Some(Other::Scheduler(args)) => return scheduler::run(args),
         None => {}
     }
     let profile = Profile::release_if(!args.dev);

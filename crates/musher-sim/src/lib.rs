@@ -22,4 +22,4 @@ pub use graph::{Graph, GraphError, Node};
 pub use outcome::{Attempt, Chain, Outcome, Served, Use, Waiting};
 pub use policy::{Decider, Explainer, Policy};
 pub use random::Random;
-pub use replay::{Arrival, Conditions, replay};
+pub use replay::{Arrival, Conditions, replay, replay_with};

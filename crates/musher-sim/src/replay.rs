@@ -44,6 +44,17 @@ pub fn replay(
 ) -> Result<Outcome, Breach> {
     let graphs: Vec<&Graph> = arrivals.iter().map(|arrival| arrival.graph).collect();
     let decider = policy.decider(&graphs, conditions.seed);
+    replay_with(arrivals, conditions, decider).map(|(outcome, _)| outcome)
+}
+
+/// The same with a decider of one's own, which is given back. The nodes of all
+/// graphs in order are its builds 0, 1, 2 and so on if the requests come in
+/// this order.
+pub fn replay_with<D: Decider>(
+    arrivals: &[Arrival<'_>],
+    conditions: Conditions<'_>,
+    decider: D,
+) -> Result<(Outcome, D), Breach> {
     let mut world = World::new(decider, conditions.report_delay);
     for machine in &conditions.fleet.machines {
         world.join(machine.spec.clone(), machine.mbit);
@@ -71,7 +82,10 @@ pub fn replay(
     }
     match world.requests().keys().next() {
         Some(&request) => Err(Breach::Stuck { request }),
-        None => Ok(Outcome::of(&world, arrivals, conditions.fleet)),
+        None => {
+            let outcome = Outcome::of(&world, arrivals, conditions.fleet);
+            Ok((outcome, world.into_decider()))
+        }
     }
 }
 

@@ -92,6 +92,11 @@ impl<D: Decider> World<D> {
         &self.decider
     }
 
+    /// Gives back who decides.
+    pub fn into_decider(self) -> D {
+        self.decider
+    }
+
     /// The time.
     pub fn now(&self) -> Timestamp {
         self.now

@@ -10,6 +10,7 @@ mod history;
 mod log;
 mod machine;
 mod reload;
+mod replay;
 pub(crate) mod sandbox_init;
 mod serve;
 mod setup;
@@ -39,6 +40,7 @@ pub(crate) enum Command {
     Doctor(doctor::DoctorArgs),
     Status(status::StatusArgs),
     Reload(reload::ReloadArgs),
+    Replay(replay::ReplayArgs),
     Store(store::StoreArgs),
 }
 
@@ -57,6 +59,7 @@ impl Command {
             Self::Doctor(args) => args.run(context),
             Self::Status(args) => args.run(context),
             Self::Reload(args) => args.run(context),
+            Self::Replay(args) => args.run(context),
             Self::Store(args) => args.run(context),
         }
     }
@@ -74,7 +77,8 @@ impl Command {
             | Self::Setup(_)
             | Self::Doctor(_)
             | Self::Status(_)
-            | Self::Reload(_) => false,
+            | Self::Reload(_)
+            | Self::Replay(_) => false,
         }
     }
 
@@ -93,7 +97,8 @@ impl Command {
             | Self::Setup(_)
             | Self::Doctor(_)
             | Self::Status(_)
-            | Self::Reload(_) => false,
+            | Self::Reload(_)
+            | Self::Replay(_) => false,
         }
     }
 }

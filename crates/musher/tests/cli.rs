@@ -9,6 +9,7 @@ mod cli {
     mod help;
     mod history;
     mod machine;
+    mod replay;
     mod setup;
     mod store;
     mod support;

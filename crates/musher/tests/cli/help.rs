@@ -38,6 +38,7 @@ fn help_lists_commands_options_and_exit_codes() {
               doctor   Find out what is wrong, or why a derivation would not be built
               status   Show the machines, and the builds that run, wait and ended lately
               reload   Have the coordinator read its configuration again, and show what changed
+              replay   Play graphs of builds on machines that need not exist, and show how long it takes
               store    Ask Nix stores, near and far, copy between them, and look after our own
               help     Print this message or the help of the given subcommand(s)
 
