@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::Scheduler;
 use crate::build::{Build, State};
 use crate::explain::Outlook;
+use crate::fleet::Machine;
 use crate::request::Asker;
-use crate::{BuildId, RequestId, Timestamp};
+use crate::{RequestId, Timestamp};
 
 /// What is left of one build.
 struct Left {
@@ -31,11 +32,8 @@ impl Scheduler {
     /// its builds: to be asked now and then, not at every event.
     pub fn outlook(&self, now: Timestamp, id: RequestId) -> Option<Outlook> {
         let request = self.requests.get(id)?;
-        let builds = || {
-            let builds = request.builds.iter();
-            builds.filter_map(|id| Some((*id, self.graph.get(*id)?)))
-        };
-        let capacity = self.capacity(builds().map(|(_, build)| build));
+        let builds = || request.builds.iter().filter_map(|id| self.graph.get(*id));
+        let capacity = self.capacity(builds());
         let mut outlook = Outlook {
             planned: 0,
             waiting: 0,
@@ -50,7 +48,7 @@ impl Scheduler {
             work: 0.0,
             row: 0.0,
         };
-        for (_, build) in builds() {
+        for build in builds() {
             match build.state {
                 State::Planned => outlook.planned += 1,
                 State::Waiting { .. } => outlook.waiting += 1,
@@ -61,10 +59,12 @@ impl Scheduler {
             left.work += of_build.work;
             left.row = left.row.max(of_build.row);
         }
-        outlook.left_seconds = capacity.map(|capacity| {
+        let seconds = capacity.map(|capacity| {
             let share = self.share_of(id, &capacity);
             left.row.max(left.work / share)
         });
+        // Whoever may have no slot at all has no end to expect.
+        outlook.left_seconds = seconds.filter(|seconds| seconds.is_finite());
         Some(outlook)
     }
 
@@ -77,7 +77,7 @@ impl Scheduler {
                 row: rank / best,
             };
         };
-        let speed = self.fleet.machine(&attempt.machine).map(|it| it.speed());
+        let speed = self.fleet.machine(&attempt.machine).map(Machine::speed);
         let rest = attempt.ends_by(now).since(now).as_secs_f64();
         let after = (rank - build.estimate.seconds).max(0.0);
         Left {
@@ -117,7 +117,7 @@ impl Scheduler {
         let used = others().map(|(_, builds)| builds as f64 * capacity.slot);
         let share = fair.max(capacity.all - used.sum::<f64>());
         match self.requests.most_running(id) {
-            Some(most) => share.min((f64::from(most) * capacity.best).max(f64::MIN_POSITIVE)),
+            Some(most) => share.min(f64::from(most) * capacity.best),
             None => share,
         }
     }

@@ -6,6 +6,7 @@
 )]
 
 mod capability;
+mod explaining;
 mod faults;
 mod invariants;
 mod placement;

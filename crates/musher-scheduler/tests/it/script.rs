@@ -15,6 +15,7 @@
 //! 0s  cancel app           pass
 //! 0s  finished LEASE       returned LEASE         faulted LEASE WORDS
 //! 0s  why app              fleet                  could system=x features=f
+//! 0s  where app            outlook r1
 //! ```
 
 use std::collections::BTreeSet;
@@ -68,6 +69,8 @@ impl Story {
         match *verb {
             "why" => self.why(time, rest[0]),
             "fleet" => self.fleet(time),
+            "where" => self.place(time, rest[0]),
+            "outlook" => self.outlook(time, now, request(rest[0])),
             "could" => self.could(time, rest),
             _ => {
                 for event in self.events(verb, rest) {
@@ -204,6 +207,45 @@ impl Story {
         for fault in explanation.faults {
             self.say("", &format!("fault {fault}"));
         }
+    }
+
+    fn place(&mut self, time: &str, name: &str) {
+        let build = self.build(name);
+        let status = self.scheduler.explain(build).map(|it| it.status);
+        let Some(Status::Running { lease, .. }) = status else {
+            return self.say(time, &format!("{name} does not run"));
+        };
+        let placement = self.scheduler.placement(lease).unwrap().clone();
+        let because = placement.because;
+        self.say(time, &format!("{name}: {because}"));
+        for slot in [&placement.chosen].into_iter().chain(&placement.others) {
+            let free = match slot.free_at <= placement.at {
+                true => "free".to_owned(),
+                false => format!("free at {}", slot.free_at),
+            };
+            let (machine, ends, missing) = (&slot.machine, slot.ends_at, slot.missing);
+            let line = format!("{machine} {free}, {missing} bytes missing, ends at {ends}");
+            self.say("", &line);
+        }
+    }
+
+    fn outlook(&mut self, time: &str, now: Timestamp, request: RequestId) {
+        let line = match self.scheduler.outlook(now, request) {
+            Some(it) => {
+                let left = it.left_seconds.map(|left| format!("{left:.0} s"));
+                format!(
+                    "{} planned, {} waiting, {} running, {} s of work, row of {} s, {} left",
+                    it.planned,
+                    it.waiting,
+                    it.running,
+                    it.work_seconds,
+                    it.longest_row_seconds,
+                    left.as_deref().unwrap_or("nobody knows how much"),
+                )
+            }
+            None => "there is no such request".to_owned(),
+        };
+        self.say(time, &line);
     }
 
     fn fleet(&mut self, time: &str) {
