@@ -7,6 +7,7 @@ mod entrance;
 mod error;
 mod nix_conf;
 mod replace_file;
+mod store_line;
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -18,6 +19,7 @@ pub use builders_file::{nix_max_jobs, write_builders_file};
 pub use entrance::{Entrance, EntranceError};
 pub use error::SetupError;
 pub use replace_file::{ReplaceError, replace_file};
+pub use store_line::StoreSetup;
 
 use crate::config::{Config, Machine, NotDrivable};
 use nix_conf::Setting;

@@ -9,8 +9,8 @@ mod told;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::build::{Build, State};
-use crate::classes::Classes;
 use crate::choice::Placement;
+use crate::classes::Classes;
 use crate::explain::{Explanation, MachineView, Status, WhyNot};
 use crate::fleet::{Attempt, Fleet};
 use crate::graph::{Graph, Reranked};

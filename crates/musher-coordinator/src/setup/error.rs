@@ -22,6 +22,12 @@ pub enum SetupError {
         /// The file.
         path: PathBuf,
     },
+    /// The socket has a name that `nix.conf` cannot hold.
+    #[error("nix.conf cannot name the socket `{}`", path.display())]
+    SocketPath {
+        /// The socket.
+        path: PathBuf,
+    },
     /// A file to be written is generated from something else.
     #[error("`{}` is part of a generated configuration: it leads to `{}`", path.display(), target.display())]
     InStore {
@@ -52,7 +58,10 @@ impl SetupError {
     /// Whether the user's wishes are at fault, rather than the disk.
     pub fn is_users(&self) -> bool {
         match self {
-            Self::NoMachines { .. } | Self::BuildersPath { .. } | Self::InStore { .. } => true,
+            Self::NoMachines { .. }
+            | Self::BuildersPath { .. }
+            | Self::SocketPath { .. }
+            | Self::InStore { .. } => true,
             Self::Read { .. } | Self::Write { .. } => false,
         }
     }
@@ -69,6 +78,9 @@ impl SetupError {
             Self::BuildersPath { .. } => Some(
                 "choose an absolute path without blanks, `#` and `;` by `--builders-file`"
                     .to_owned(),
+            ),
+            Self::SocketPath { .. } => Some(
+                "choose a directory of letters, digits, `-`, `.` and `_` by `--run`".to_owned(),
             ),
             Self::InStore { .. } => Some(
                 "on NixOS put the lines that `musher setup` prints under `nix.settings`: \

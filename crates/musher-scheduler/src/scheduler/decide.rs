@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::{Next, Scheduler};
 use crate::build::ClassId;
-use crate::fleet::Attempt;
 use crate::choice::{Choice, Placement};
+use crate::fleet::Attempt;
 use crate::placement::Search;
 use crate::request::Asker;
 use crate::reservations::Reservations;

@@ -1,5 +1,7 @@
 //! `musher setup`
 
+mod store;
+
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +28,10 @@ pub(crate) struct SetupArgs {
     /// Put them there, after showing the difference
     #[arg(long)]
     write: bool,
+    /// Be the store of stock Nix instead of its builder: the line for a user's own nix.conf, or
+    /// for the environment
+    #[arg(long, conflicts_with_all = ["builders_file", "program"])]
+    store: bool,
     #[command(flatten)]
     places: SetupPlaces,
 }
@@ -73,6 +79,10 @@ struct FileRecord<'a> {
 impl SetupArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
         let ui = &context.ui;
+        if self.store {
+            let nix_conf = self.places.nix_conf.as_deref().map(absolute).transpose()?;
+            return store::run(context, nix_conf, self.write);
+        }
         if !self.places.names_nix_conf() && !has_nix() {
             ui.note(
                 "no Nix is found on this host, and only stock Nix reads these files; `musher \

@@ -162,6 +162,10 @@ fn every_command_has_help() {
               --write
                   Put them there, after showing the difference
 
+              --store
+                  Be the store of stock Nix instead of its builder: the line for a user's own nix.conf, or
+                  for the environment
+
               --nix-conf <FILE>
                   Nix's configuration [default: nix.conf in Nix's usual directory]
 

@@ -155,3 +155,59 @@ fn setup_says_that_there_is_no_nix() {
     let told = place.run("setup --program /usr/bin/musher --nix-conf DIR/nix.conf");
     assert!(!told.contains(note), "{told}");
 }
+
+#[test]
+fn the_line_of_the_store_is_shown_and_written() {
+    let config = "home-store = \"daemon\"";
+    let place = Place::with(&[("musher.toml", config), ("nix.conf", "cores = 2\n")]);
+    place.check(
+        "setup --store --run /run/musher --nix-conf DIR/nix.conf",
+        &expect![[r#"
+            exit 0
+            # DIR/nix.conf
+            store = unix:///run/musher/nix.sock
+            # or in the environment
+            NIX_REMOTE=unix:///run/musher/nix.sock
+        "#]],
+    );
+    place.check(
+        "setup --store --write --run /run/musher --nix-conf DIR/nix.conf",
+        &expect![[r#"
+            exit 0
+            --- DIR/nix.conf
+            +++ DIR/nix.conf
+            @@ -1 +1,4 @@
+             cores = 2
+            +
+            +# Set by `musher setup`.
+            +store = unix:///run/musher/nix.sock
+            --- messages
+            note:  wrote `DIR/nix.conf`
+        "#]],
+    );
+    place.check(
+        "setup --store --write --run /run/musher --nix-conf DIR/nix.conf --json",
+        &expect![[r#"
+            exit 0
+            {
+              "nix-conf": "DIR/nix.conf",
+              "diff": "",
+              "setting": "store = unix:///run/musher/nix.sock",
+              "environment": "NIX_REMOTE=unix:///run/musher/nix.sock",
+              "written": false
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn a_store_that_clients_would_not_find_is_refused() {
+    let config = "home-store = \"/srv/store\"";
+    let place = Place::with(&[("musher.toml", config)]);
+    place.check("setup --store --nix-conf DIR/nix.conf", &expect![[r#"
+        exit 2
+        --- messages
+        error: the home store is `local?root=/srv/store`, and not this machine's Nix store
+        help:  a `unix://` client reads logs and files from its own disk; have clients come by `ssh-ng://`, or name where they lie by `?root=DIR` in the URL
+    "#]]);
+}
