@@ -10,6 +10,7 @@ mod explaining;
 mod faults;
 mod invariants;
 mod placement;
+mod plan;
 mod scale;
 mod script;
 mod waiting;
