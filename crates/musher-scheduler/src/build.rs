@@ -83,6 +83,9 @@ impl Build {
 pub(crate) enum State {
     /// What it needs is not there yet.
     Planned,
+    /// What it needs was built a moment ago: it is about to be requested, and
+    /// stands in the queue for its slot.
+    Imminent,
     /// It waits in the queue.
     Waiting { since: Timestamp },
     /// An attempt of it runs.
@@ -90,10 +93,15 @@ pub(crate) enum State {
 }
 
 impl State {
+    /// Whether it stands in the queue.
+    pub(crate) const fn is_queued(self) -> bool {
+        matches!(self, Self::Imminent | Self::Waiting { .. })
+    }
+
     /// The lease it runs under, if it runs.
     pub(crate) const fn lease(self) -> Option<LeaseId> {
         match self {
-            Self::Planned | Self::Waiting { .. } => None,
+            Self::Planned | Self::Imminent | Self::Waiting { .. } => None,
             Self::Running { lease, .. } => Some(lease),
         }
     }

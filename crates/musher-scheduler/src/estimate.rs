@@ -23,7 +23,23 @@ impl Estimate {
         peak_memory: None,
         output_bytes: None,
     };
+
+    /// What to plan with: how long a build runs that is no nice surprise.
+    ///
+    /// Most builds are short and a few are very long. Of what nothing is known
+    /// the long is assumed: a short build that starts early, on a fast machine,
+    /// costs little; a long one that starts late on a slow one costs all.
+    pub(crate) fn cautious_seconds(&self) -> f64 {
+        match self.confidence {
+            Confidence::Guess => self.seconds * CAUTION,
+            Confidence::Similar | Confidence::Known => self.seconds,
+        }
+    }
 }
+
+/// How much longer than expected a build is assumed to run of which nothing is
+/// known.
+const CAUTION: f64 = 16.0;
 
 /// What an estimate rests on, the weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

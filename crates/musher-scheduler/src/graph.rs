@@ -24,6 +24,14 @@ pub(crate) struct Reranked {
     pub(crate) before: Rank,
 }
 
+/// What follows when builds are gone.
+pub(crate) struct Removed {
+    /// Whose rank changed.
+    pub(crate) reranked: Vec<Reranked>,
+    /// What needs nothing any more that is not there.
+    pub(crate) unblocked: Vec<BuildId>,
+}
+
 /// The builds that are not over.
 #[derive(Debug)]
 pub(crate) struct Graph {
@@ -141,19 +149,20 @@ impl Graph {
         self.rerank([build].into())
     }
 
-    /// Forgets builds that are over or not wanted any more. Returns whose rank
-    /// changed.
-    ///
-
-    pub(crate) fn remove(&mut self, gone: &BTreeSet<BuildId>) -> Vec<Reranked> {
+    /// Forgets builds that are over or not wanted any more.
+    pub(crate) fn remove(&mut self, gone: &BTreeSet<BuildId>) -> Removed {
         let mut touched = BTreeSet::new();
+        let mut unblocked = Vec::new();
         for id in gone {
             let Some(build) = self.builds.remove(id) else {
                 continue;
             };
             for user in build.users {
-                if let Some(user) = self.builds.get_mut(&user) {
-                    user.after.retain(|before| before != id);
+                if let Some(found) = self.builds.get_mut(&user) {
+                    found.after.retain(|before| before != id);
+                    if found.after.is_empty() {
+                        unblocked.push(user);
+                    }
                 }
             }
             for before in build.after {
@@ -163,7 +172,10 @@ impl Graph {
                 }
             }
         }
-        self.rerank(touched)
+        Removed {
+            reranked: self.rerank(touched),
+            unblocked,
+        }
     }
 
     fn rank_of(&self, build: BuildId) -> Rank {

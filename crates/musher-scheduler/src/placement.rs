@@ -131,7 +131,7 @@ impl Search<'_> {
                 continue;
             }
             seen.insert(id.clone());
-            if machine.is_free() {
+            if reservations.is_free(machine) {
                 if question.now(machine).is_none() {
                     offers.free.push(self.offer(machine, self.now));
                 }
@@ -142,11 +142,13 @@ impl Search<'_> {
             }
         }
         for number in suitable {
-            let Some(group) = reservations.group(self.fleet, *number, self.now) else {
+            reservations.look_at(self.fleet, *number, self.now);
+            let Some(group) = reservations.group(*number) else {
                 continue;
             };
             let free = group.free.iter().filter(|id| !seen.contains(*id));
             let free = free.filter_map(|id| self.fleet.machine(id));
+            let free = free.filter(|machine| reservations.is_free(machine));
             let free = free.filter(|machine| question.now(machine).is_none());
             for machine in free.take(FREE_LOOKED_AT) {
                 offers.free.push(self.offer(machine, self.now));
@@ -189,7 +191,8 @@ impl Search<'_> {
 /// How long a build is expected to take on `machine` when so many bytes are to
 /// be sent there first.
 fn takes(machine: &Machine, build: &Build, missing: u64) -> Duration {
-    let seconds = machine.transfer_seconds(missing) + build.estimate.seconds / machine.speed();
+    let seconds =
+        machine.transfer_seconds(missing) + build.estimate.cautious_seconds() / machine.speed();
     // Nothing that long can be waited for; it keeps the sum from overflowing.
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(1 << 32))
 }

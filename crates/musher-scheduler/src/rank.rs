@@ -19,7 +19,9 @@ impl Rank {
     /// The rank of a build expected to take as long as `estimate` says, of whose
     /// users `highest` is the highest rank.
     pub(crate) fn above(estimate: &Estimate, highest: Self) -> Self {
-        let sum = highest.0.saturating_add(millis(estimate.seconds));
+        let sum = highest
+            .0
+            .saturating_add(millis(estimate.cautious_seconds()));
         Self(sum.min(MOST))
     }
 

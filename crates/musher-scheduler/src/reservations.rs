@@ -30,16 +30,35 @@ pub(crate) struct Reservations {
     /// When a slot of a machine is free for those who come after the builds
     /// that wait for it.
     reserved: BTreeMap<MachineId, Vec<Timestamp>>,
+    /// Free slots that are kept for builds that are about to be requested.
+    kept: BTreeMap<MachineId, usize>,
 }
 
 impl Reservations {
-    /// The slots of the group of that number.
-    pub(crate) fn group(&mut self, fleet: &Fleet, number: usize, now: Timestamp) -> Option<&Slots> {
-        if !self.groups.contains_key(&number) {
-            let group = fleet.groups().values().nth(number)?;
+    /// Looks at the slots of the group of that number, if it has not yet.
+    pub(crate) fn look_at(&mut self, fleet: &Fleet, number: usize, now: Timestamp) {
+        if !self.groups.contains_key(&number)
+            && let Some(group) = fleet.groups().values().nth(number)
+        {
             self.groups.insert(number, slots(fleet, group, now));
         }
+    }
+
+    /// The slots of the group of that number, if they were looked at.
+    pub(crate) fn group(&self, number: usize) -> Option<&Slots> {
         self.groups.get(&number)
+    }
+
+    /// Whether a slot of `machine` is free that is not kept for another build.
+    pub(crate) fn is_free(&self, machine: &Machine) -> bool {
+        let kept = self.kept.get(&machine.spec.id).copied().unwrap_or(0);
+        machine.is_open() && machine.running() + kept < machine.spec.slots as usize
+    }
+
+    /// A free slot of `machine` is kept for a build that is about to be
+    /// requested.
+    pub(crate) fn keep(&mut self, machine: &MachineId) {
+        *self.kept.entry(machine.clone()).or_default() += 1;
     }
 
     /// When a slot of `machine`, all of which are taken, is free for one more.

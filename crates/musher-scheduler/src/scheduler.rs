@@ -3,6 +3,7 @@
 //! kept (`queue`).
 
 mod decide;
+mod imminent;
 mod outlook;
 mod told;
 
@@ -23,6 +24,7 @@ use crate::{
 };
 
 use decide::Deferral;
+use imminent::Imminence;
 
 /// How many builds that go first are counted in an explanation.
 const AHEAD_COUNTED: usize = 100;
@@ -54,6 +56,8 @@ pub struct Scheduler {
     queue: Queue,
     /// The builds that wait for a better slot than those that are free.
     deferred: BTreeMap<BuildId, Deferral>,
+    /// The builds in state `Imminent`.
+    imminent: BTreeMap<BuildId, Imminence>,
 }
 
 /// Where `transition` takes a build.
@@ -80,6 +84,7 @@ impl Scheduler {
             requests: Requests::default(),
             queue: Queue::default(),
             deferred: BTreeMap::new(),
+            imminent: BTreeMap::new(),
         }
     }
 
@@ -95,16 +100,19 @@ impl Scheduler {
     }
 
     /// When to come back with [`Event::TimePassed`], if nothing else happens
-    /// before: a build waits for a slot that should be free by then.
+    /// before: a slot should be free by then that a build waits for, or a build
+    /// requested that a slot is kept for.
     pub fn review_at(&self) -> Option<Timestamp> {
-        self.deferred.values().map(|deferral| deferral.until).min()
+        let deferred = self.deferred.values().map(|deferral| deferral.until);
+        let imminent = self.imminent.values().map(|imminence| imminence.until);
+        deferred.chain(imminent).min()
     }
 
     /// What becomes of `build`; `None` if it is not known, or over.
     pub fn explain(&self, id: BuildId) -> Option<Explanation> {
         let build = self.graph.get(id)?;
         let status = match build.state {
-            State::Planned => Status::Planned {
+            State::Planned | State::Imminent => Status::Planned {
                 after: build.after.len(),
             },
             State::Waiting { since } => {
@@ -258,7 +266,9 @@ impl Scheduler {
                 }
                 self.fleet.start(lease, attempt);
             }
-            Next::Gone => self.forget(now, [id]),
+            Next::Gone => {
+                self.forget(now, [id]);
+            }
         }
     }
 
@@ -269,8 +279,12 @@ impl Scheduler {
         }
     }
 
-    /// Forgets builds that are in no line.
-    fn forget(&mut self, now: Timestamp, builds: impl IntoIterator<Item = BuildId>) {
+    /// Forgets builds that are in no line; what needs nothing else than these.
+    fn forget(
+        &mut self,
+        now: Timestamp,
+        builds: impl IntoIterator<Item = BuildId>,
+    ) -> Vec<BuildId> {
         let builds: BTreeSet<_> = builds.into_iter().collect();
         for id in &builds {
             if let Some(build) = self.graph.get_mut(*id) {
@@ -283,15 +297,19 @@ impl Scheduler {
                 }
             }
         }
-        let reranked = self.graph.remove(&builds);
-        self.requeue(now, &reranked);
+        for id in &builds {
+            self.imminent.remove(id);
+        }
+        let removed = self.graph.remove(&builds);
+        self.requeue(now, &removed.reranked);
+        removed.unblocked
     }
 
-    /// Puts a build that waits into the lines of all who ask for it, unless it
+    /// Puts a build that is to be queued into the lines of all who ask for it, unless it
     /// is there already.
     fn enter_queue(&mut self, now: Timestamp, id: BuildId) {
         if let Some(build) = self.graph.get(id)
-            && let State::Waiting { .. } = build.state
+            && build.state.is_queued()
         {
             for asker in build.askers(id) {
                 let share = self.requests.share(asker);
@@ -303,7 +321,7 @@ impl Scheduler {
 
     fn leave_queue(&mut self, id: BuildId) {
         if let Some(build) = self.graph.get(id)
-            && let State::Waiting { .. } = build.state
+            && build.state.is_queued()
         {
             for asker in build.askers(id) {
                 self.queue.remove(build.class, asker, &build.place(id));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Next, Scheduler};
-use crate::build::ClassId;
+use crate::build::{ClassId, State};
 use crate::choice::{Choice, Placement};
 use crate::fleet::Attempt;
 use crate::placement::Search;
@@ -19,6 +19,9 @@ use crate::{Action, BuildId, LeaseId, MachineId, Timestamp};
 const DEFERRED: usize = 32;
 /// So many builds are looked at that have none of the free slots.
 const LOOKED_AT: usize = 256;
+/// A machine this much as fast as the best is as good for a build whose inputs it
+/// holds.
+const NEAR_ENOUGH: f64 = 0.9;
 /// Builds that wait for a better slot are looked at again no sooner than this.
 const REVIEW: Duration = Duration::from_millis(100);
 
@@ -94,6 +97,23 @@ impl Scheduler {
         }
     }
 
+    /// Where a slot is kept for a build that is about to be requested: near what
+    /// it needs, if that is about as good.
+    fn slot_for<'a>(&'a self, build: BuildId, placement: &'a Placement) -> &'a MachineId {
+        let chosen = &placement.chosen.machine;
+        let near = self.imminent.get(&build).map(|imminence| &imminence.near);
+        let machine = |id| self.fleet.machine(id);
+        match (near, near.and_then(machine), machine(chosen)) {
+            (Some(id), Some(near), Some(chosen)) if near.is_free() => {
+                match near.speed() >= chosen.speed() * NEAR_ENOUGH {
+                    true => id,
+                    false => &placement.chosen.machine,
+                }
+            }
+            _ => chosen,
+        }
+    }
+
     fn decide(&mut self, now: Timestamp) -> Decision {
         let mut deferred = BTreeMap::new();
         let groups = self.fleet.groups();
@@ -137,9 +157,16 @@ impl Scheduler {
                 asker,
                 placement,
             };
-            match search.choose(self.classes.suitable(class), &mut reservations) {
+            let choice = search.choose(self.classes.suitable(class), &mut reservations);
+            match choice {
                 Choice::None => {}
+                Choice::Start(placement) if build.state == State::Imminent => {
+                    reservations.keep(self.slot_for(id, &placement));
+                }
                 Choice::Start(placement) => return start(placement),
+                Choice::Wait { awaited, .. } if build.state == State::Imminent => {
+                    reservations.reserve(&awaited.machine, awaited.start, awaited.finish);
+                }
                 Choice::Wait { awaited, declined } if deferred.len() >= DEFERRED => {
                     return start(declined.taken_before(&awaited, now));
                 }

@@ -50,7 +50,7 @@ impl Scheduler {
         };
         for build in builds() {
             match build.state {
-                State::Planned => outlook.planned += 1,
+                State::Planned | State::Imminent => outlook.planned += 1,
                 State::Waiting { .. } => outlook.waiting += 1,
                 State::Running { .. } => outlook.running += 1,
             }

@@ -23,6 +23,7 @@ struct Ready {
 
 impl Scheduler {
     pub(super) fn apply(&mut self, now: Timestamp, event: Event, actions: &mut Vec<Action>) {
+        self.expire(now);
         match event {
             Event::MachineConfigured { spec } => {
                 self.fleet.configure(spec);
@@ -147,7 +148,7 @@ impl Scheduler {
     /// `request` came to want a build that was known.
     fn join(&mut self, now: Timestamp, id: BuildId, request: RequestId) {
         match self.graph.get(id).map(|build| build.state) {
-            Some(State::Waiting { .. }) => self.enter_queue(now, id),
+            Some(State::Imminent | State::Waiting { .. }) => self.enter_queue(now, id),
             Some(State::Running { lease, .. }) => {
                 let asker = Asker::Request(request);
                 if self.fleet.count_for(lease, asker) {
@@ -169,10 +170,12 @@ impl Scheduler {
             (self.queue).remove(found.class, Asker::Request(id), &place);
             found.requests.retain(|request| *request != id);
             match found.state {
-                State::Planned if found.requests.is_empty() => unwanted.push(build),
+                State::Planned | State::Imminent if found.requests.is_empty() => {
+                    unwanted.push(build);
+                }
                 // It may be a request of its own now.
                 State::Waiting { .. } => self.enter_queue(now, build),
-                State::Planned | State::Running { .. } => {}
+                State::Planned | State::Imminent | State::Running { .. } => {}
             }
         }
         if let Some(request) = self.requests.close(id) {
@@ -201,6 +204,7 @@ impl Scheduler {
             };
             self.graph.plan(None, vec![new]);
         }
+        self.settle(id);
         let Some(build) = self.graph.get_mut(id) else {
             return;
         };
@@ -256,7 +260,10 @@ impl Scheduler {
         }
         let id = attempt.build;
         match end {
-            AttemptEnd::Finished => self.transition(now, id, Next::Gone),
+            AttemptEnd::Finished => {
+                let unblocked = self.forget(now, [id]);
+                self.await_requests(now, unblocked, &attempt.machine);
+            }
             AttemptEnd::Returned => self.wait(now, id, actions),
             AttemptEnd::Faulted { reason } => {
                 let machine = attempt.machine;

@@ -98,7 +98,7 @@ fn a_free_slot_is_taken_if_a_busy_one_is_hardly_better() {
         "
         0s  start fast
         0s  request a takes=100s
-        0s  start slow speed=0.8
+        0s  start slow speed=0.96
         90s request b takes=400s
         90s where b
         ",
@@ -106,7 +106,7 @@ fn a_free_slot_is_taken_if_a_busy_one_is_hardly_better() {
             0s  assign a -> fast (lease 1)
             90s assign b -> slow (lease 2)
             90s b: it was free, and a busy one would hardly finish it sooner
-                slow free, 0 bytes missing, ends at 590.000s
+                slow free, 0 bytes missing, ends at 506.666s
                 fast free at 100.000s, 0 bytes missing, ends at 500.000s
         "#]],
     );

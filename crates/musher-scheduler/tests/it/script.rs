@@ -24,8 +24,9 @@ use std::time::Duration;
 
 use expect_test::Expect;
 use musher_scheduler::{
-    Action, AttemptEnd, BuildId, Estimate, Event, Input, LeaseId, MachineId, MachineSpec, Needs,
-    PlannedBuild, Presence, RequestId, Scheduler, Settings, SpeedFactor, Status, Timestamp,
+    Action, AttemptEnd, BuildId, Confidence, Estimate, Event, Input, LeaseId, MachineId,
+    MachineSpec, Needs, PlannedBuild, Presence, RequestId, Scheduler, Settings, SpeedFactor,
+    Status, Timestamp,
 };
 use nix_derivation::StorePath;
 
@@ -334,11 +335,12 @@ fn request(name: &str) -> RequestId {
     RequestId(name.strip_prefix('r').expect("r1").parse().unwrap())
 }
 
-/// A minute, if nothing else is said.
+/// As said; a guess, if nothing is.
 fn estimate(words: &[&str]) -> Estimate {
     let takes = value(words, "takes").map(seconds);
     Estimate {
         seconds: takes.map_or(Estimate::UNKNOWN.seconds, |takes| takes.as_secs_f64()),
+        confidence: takes.map_or(Confidence::Guess, |_| Confidence::Known),
         peak_memory: value(words, "memory").map(|bytes| bytes.parse().unwrap()),
         ..Estimate::UNKNOWN
     }
