@@ -166,4 +166,7 @@ pub struct Outlook {
     /// row on the fastest machine, or as all the work on the request's share of
     /// the slots. None while no machine is there that could do anything of it.
     pub left_seconds: Option<f64>,
+    /// Whether that rests on guesses, for most of the work that is left. Guesses
+    /// are cautious, so that it will rather be over sooner.
+    pub is_guess: bool,
 }

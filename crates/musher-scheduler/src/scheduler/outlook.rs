@@ -7,7 +7,7 @@ use crate::build::{Build, State};
 use crate::explain::Outlook;
 use crate::fleet::Machine;
 use crate::request::Asker;
-use crate::{RequestId, Timestamp};
+use crate::{Confidence, RequestId, Timestamp};
 
 /// What is left of one build.
 struct Left {
@@ -42,12 +42,14 @@ impl Scheduler {
             work_seconds: request.work as f64 / 1000.0,
             longest_row_seconds: 0.0,
             left_seconds: None,
+            is_guess: false,
         };
         let best = capacity.as_ref().map_or(1.0, |capacity| capacity.best);
         let mut left = Left {
             work: 0.0,
             row: 0.0,
         };
+        let mut guessed = 0.0;
         for build in builds() {
             match build.state {
                 State::Planned | State::Imminent => outlook.planned += 1,
@@ -57,8 +59,12 @@ impl Scheduler {
             outlook.longest_row_seconds = outlook.longest_row_seconds.max(build.rank.seconds());
             let of_build = self.left(now, build, best);
             left.work += of_build.work;
+            if build.estimate.confidence == Confidence::Guess {
+                guessed += of_build.work;
+            }
             left.row = left.row.max(of_build.row);
         }
+        outlook.is_guess = guessed > left.work / 2.0;
         let seconds = capacity.map(|capacity| {
             let share = self.share_of(id, &capacity);
             left.row.max(left.work / share)
@@ -79,7 +85,7 @@ impl Scheduler {
         };
         let speed = self.fleet.machine(&attempt.machine).map(Machine::speed);
         let rest = attempt.ends_by(now).since(now).as_secs_f64();
-        let after = (rank - build.estimate.seconds).max(0.0);
+        let after = (rank - build.estimate.cautious_seconds()).max(0.0);
         Left {
             work: rest * speed.unwrap_or(1.0),
             row: rest + after / best,

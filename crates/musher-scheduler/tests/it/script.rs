@@ -233,7 +233,8 @@ impl Story {
     fn outlook(&mut self, time: &str, now: Timestamp, request: RequestId) {
         let line = match self.scheduler.outlook(now, request) {
             Some(it) => {
-                let left = it.left_seconds.map(|left| format!("{left:.0} s"));
+                let guess = if it.is_guess { " (a guess)" } else { "" };
+                let left = it.left_seconds.map(|left| format!("{left:.0} s{guess}"));
                 format!(
                     "{} planned, {} waiting, {} running, {} s of work, row of {} s, {} left",
                     it.planned,
