@@ -1,7 +1,8 @@
 //! `cargo xtask faults`: builders that fall silent, clients that go away, a
-//! daemon that is killed. Knows the trials; what each does stands in `builders`
-//! and `clients`, with what they share in `scene`.
+//! daemon that is killed. Knows the trials; what each does stands in `builders`,
+//! `clients` and `ahead`, with what they share in `scene`.
 
+mod ahead;
 mod builders;
 mod clients;
 mod scene;
@@ -48,6 +49,8 @@ enum Trial {
     InterruptedUpload,
     /// The daemon is killed during builds, and started again
     Killed,
+    /// The client stands still while what it will ask for is built
+    Ahead,
 }
 
 impl Trial {
@@ -61,6 +64,7 @@ impl Trial {
             Self::InterruptedBuild => clients::interrupted_build(scene),
             Self::InterruptedUpload => clients::interrupted_upload(scene),
             Self::Killed => clients::killed(scene),
+            Self::Ahead => ahead::ahead(scene),
         }
     }
 }

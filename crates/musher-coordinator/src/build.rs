@@ -42,7 +42,7 @@ impl Limits {
 }
 
 /// What is to be built.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct BuildSpec {
     /// The derivation's path.
     pub(crate) drv_path: StorePath,

@@ -39,7 +39,8 @@ use attempts::Running;
 use machine::Machine;
 use reasons::Reasons;
 use recent::RecentOutputs;
-use record::{BuildKey, Record, State};
+pub(crate) use record::BuildKey;
+use record::{Record, State};
 
 /// Messages that may wait for the core; senders wait beyond it.
 const INBOX: usize = 1024;

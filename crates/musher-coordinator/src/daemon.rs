@@ -37,6 +37,7 @@ use crate::fleet::{FleetError, LocalPlaces, Reach, machine_setups};
 use crate::history::History;
 use crate::home::{Home, HomeOpenError};
 use crate::kept_logs::KeptLogs;
+use crate::request::Foresight;
 use crate::rpc::{ReloadConfig, Service};
 use crate::setup::{Entrance, leads_to, write_builders_file};
 
@@ -246,6 +247,8 @@ pub async fn run(
     let program = reach.local.program.clone();
     let for_users = home.is_for_users();
     let reload = reloader(places.clone(), reach, core.clone());
+    let foresight =
+        (config.settings.build_ahead).then(|| Foresight::new(core.clone(), Arc::clone(&home)));
     let service = Arc::new(Service {
         core: core.clone(),
         home,
@@ -257,6 +260,7 @@ pub async fn run(
         reload: reload.clone(),
         logs: kept_logs,
         history: history.clone(),
+        foresight,
     });
     let _entrance = match config.settings.store_socket && lifetime == Lifetime::UntilStopped {
         true => {

@@ -45,6 +45,13 @@ impl HeldInputs {
         self.0.insert(input.info.path.clone(), input);
     }
 
+    /// Forgets `paths`: they came home, or are gone.
+    pub(crate) fn remove<'a>(&mut self, paths: impl IntoIterator<Item = &'a StorePath>) {
+        for path in paths {
+            self.0.remove(path);
+        }
+    }
+
     /// What is known of `path`, if it lies on a machine.
     pub(crate) fn get(&self, path: &StorePath) -> Option<&Arc<HeldInput>> {
         self.0.get(path)

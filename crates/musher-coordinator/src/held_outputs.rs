@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
 use musher_protocol::types::PathInfo;
@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 /// so that its connection can be used again; a larger one costs the connection.
 const DRAINED: u64 = 256 << 10;
 
-/// A NAR that was asked for together with the build.
+/// A NAR that was asked for before anybody wanted it.
 struct Ahead {
     path: StorePath,
     nar_size: u64,
@@ -24,7 +24,7 @@ struct Ahead {
 
 /// Keeps a build's outputs where they were built.
 pub(crate) struct HeldOutputs {
-    ahead: Mutex<Option<Ahead>>,
+    ahead: Mutex<Vec<Ahead>>,
     /// What protects the outputs from the machine's garbage collector; let go
     /// when dropped. In a lock because connections cannot be shared.
     _root: Mutex<Box<dyn Any + Send>>,
@@ -34,7 +34,7 @@ impl HeldOutputs {
     /// Outputs whose NARs are read when they are wanted.
     pub(crate) fn rooted(root: impl Any + Send) -> Self {
         Self {
-            ahead: Mutex::new(None),
+            ahead: Mutex::default(),
             _root: Mutex::new(Box::new(root)),
         }
     }
@@ -47,7 +47,7 @@ impl HeldOutputs {
             nar,
         };
         Self {
-            ahead: Mutex::new(Some(ahead)),
+            ahead: Mutex::new(vec![ahead]),
             _root: Mutex::new(Box::new(())),
         }
     }
@@ -59,23 +59,31 @@ impl HeldOutputs {
         held
     }
 
+    /// The NAR of one more of them is on its way, too.
+    pub(crate) fn put(&self, info: &PathInfo, nar: NarStream) {
+        self.lock().push(Ahead {
+            path: info.path.clone(),
+            nar_size: info.nar_size,
+            nar,
+        });
+    }
+
     /// The NAR of `path`, if it is on its way and was not taken before.
     pub(crate) fn take(&self, path: &StorePath) -> Option<NarStream> {
-        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        ahead
-            .take_if(|ahead| ahead.path == *path)
-            .map(|ahead| ahead.nar)
+        let mut ahead = self.lock();
+        let at = ahead.iter().position(|ahead| ahead.path == *path)?;
+        Some(ahead.swap_remove(at).nar)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Ahead>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for HeldOutputs {
     fn drop(&mut self) {
-        let ahead = self
-            .ahead
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(mut ahead) = ahead.filter(|ahead| ahead.nar_size <= DRAINED) {
+        let ahead = self.ahead.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for mut ahead in ahead.drain(..).filter(|ahead| ahead.nar_size <= DRAINED) {
             // Without a runtime the process ends, and the connection with it.
             if let Ok(runtime) = Handle::try_current() {
                 runtime.spawn(async move { while let Some(Ok(_)) = ahead.nar.next().await {} });

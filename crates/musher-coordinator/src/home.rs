@@ -164,6 +164,14 @@ impl Home {
         self.store.valid_paths(paths, Substitute::No).await
     }
 
+    /// Those of `paths` that it could fetch from its substituters.
+    pub(crate) async fn substitutable(
+        &self,
+        paths: &BTreeSet<StorePath>,
+    ) -> Result<BTreeSet<StorePath>, StoreError> {
+        self.store.substitutable_paths(paths).await
+    }
+
     /// Imports `infos`, each after those it refers to, with their NARs from
     /// `source`.
     pub(crate) async fn import(

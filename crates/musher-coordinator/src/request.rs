@@ -4,6 +4,7 @@
 
 mod arrivals;
 mod checked;
+mod foreseen;
 mod granter;
 mod graph;
 mod home_logs;
@@ -25,6 +26,7 @@ use crate::build::Limits;
 use crate::core::CoreHandle;
 use crate::home::{Home, KeptPaths};
 
+pub(crate) use foreseen::{Asking, ClientProcess, Foresight, Intended};
 use granter::Granter;
 use graph::Graph;
 use story::story;

@@ -2,6 +2,7 @@
 //! Decides nothing.
 
 mod build;
+mod foresee;
 mod home;
 mod log;
 mod nar;
@@ -26,6 +27,7 @@ use crate::core::{Command, CoreHandle, Gone};
 use crate::history::{History, report};
 use crate::home::Home;
 use crate::kept_logs::KeptLogs;
+use crate::request::Foresight;
 
 pub(crate) use peers::PeerService;
 
@@ -50,6 +52,8 @@ pub(crate) struct Service {
     pub(crate) reload: ReloadConfig,
     pub(crate) logs: Arc<KeptLogs>,
     pub(crate) history: History,
+    /// The requests behind the hook entrance, if anything is built ahead.
+    pub(crate) foresight: Option<Foresight>,
 }
 
 impl Service {
@@ -77,6 +81,14 @@ impl Coordinator for Service {
     ) -> Result<Response<Self::BuildStream>, Status> {
         let events = build::build(self, request.into_inner()).await?;
         Ok(Response::new(Box::pin(events)))
+    }
+
+    async fn foresee(
+        &self,
+        request: Request<api::ForeseeRequest>,
+    ) -> Result<Response<api::ForeseeReply>, Status> {
+        foresee::foresee(self, request.get_ref())?;
+        Ok(Response::new(api::ForeseeReply {}))
     }
 
     async fn valid_paths(

@@ -5,6 +5,7 @@
 mod build;
 mod error;
 mod feed;
+mod foresee;
 mod link;
 mod log_cursor;
 mod nar;

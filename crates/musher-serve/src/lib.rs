@@ -3,6 +3,7 @@
 //! store, and has the coordinator build. Decides nothing about who builds what.
 
 mod client;
+mod client_process;
 mod config;
 mod coordinator;
 mod error;
@@ -18,6 +19,7 @@ mod session;
 mod ssh_command;
 mod stdio;
 mod story;
+mod temp_roots;
 mod translator;
 mod wire;
 

@@ -17,6 +17,7 @@ use nix_derivation::{StoreDir, StorePath};
 use tracing::debug;
 
 use crate::client::{Client, NarAnswer};
+use crate::client_process::ClientProcess;
 use crate::coordinator::Coordinator;
 use crate::error::{ServeError, home_error};
 use crate::home::{Home, offered_features, offered_version};
@@ -53,6 +54,8 @@ pub(crate) struct Session {
     how: How,
     ids: ActivityIds,
     store_dir: StoreDir,
+    /// Who has us build one derivation after the other.
+    process: Option<ClientProcess>,
 }
 
 impl Session {
@@ -108,6 +111,10 @@ impl Session {
             limits: api::Limits::default(),
             how: How::default(),
             ids: ActivityIds::new(std::process::id()),
+            process: match at_hook && !config.remote {
+                true => ClientProcess::behind_build_hook(),
+                false => None,
+            },
             store_dir,
         })
     }

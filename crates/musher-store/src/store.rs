@@ -55,6 +55,15 @@ pub trait Store: Send + Sync {
         substitute: Substitute,
     ) -> Result<BTreeSet<StorePath>, StoreError>;
 
+    /// Those of `paths` that the store could fetch from its substituters. A store
+    /// that cannot say so fetches nothing.
+    async fn substitutable_paths(
+        &self,
+        _paths: &BTreeSet<StorePath>,
+    ) -> Result<BTreeSet<StorePath>, StoreError> {
+        Ok(BTreeSet::new())
+    }
+
     /// The metadata of those of `paths` that are valid, in the order asked.
     async fn path_infos(&self, paths: &[StorePath]) -> Result<Vec<PathInfo>, StoreError>;
 

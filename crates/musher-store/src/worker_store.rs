@@ -178,6 +178,20 @@ impl Store for WorkerStore {
         Ok(valid)
     }
 
+    async fn substitutable_paths(
+        &self,
+        paths: &BTreeSet<StorePath>,
+    ) -> Result<BTreeSet<StorePath>, StoreError> {
+        let mut connection = self.connection().await?;
+        let request = Request::QuerySubstitutablePaths(paths.clone());
+        let answer = connection.call(request, &mut deaf).await?;
+        let Response::Paths(found) = answer else {
+            return Err(unexpected("a set of paths", &answer));
+        };
+        self.give_back(connection);
+        Ok(found)
+    }
+
     async fn path_infos(&self, paths: &[StorePath]) -> Result<Vec<PathInfo>, StoreError> {
         let mut connection = self.connection().await?;
         for path in paths {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How soon after the client is gone its build must be, too.
-const STOP_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 /// How large the input is that an upload is interrupted in, in MiB.
 const INPUT: u64 = 256;

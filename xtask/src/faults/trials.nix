@@ -11,6 +11,10 @@ let
     args = [ "-euc" script ];
   };
 
+  chain = name: script:
+    foldl' (before: number: build "${name}-${toString number}" (script before)) "/dev/null"
+      (genList (number: number) 6);
+
   numbered = count: make: genList (number: make (toString number)) count;
 in
 {
@@ -31,6 +35,24 @@ in
         build "needy-${number}" "sleep 0.2; cat ${before} ${first} > $out";
     in
     foldl' next first (numbered 20 (number: number));
+
+  # Each needs the one before, and is of a package of its own.
+  chain = chain "link" (before: "sleep 0.2; cat ${before} > $out");
+
+  # The fourth fails.
+  broken = chain "broken" (before:
+    "sleep 0.2; echo told by $name; case $name in *-3) exit 1;; esac; cat ${before} > $out");
+
+  # The third takes too long.
+  endless = chain "endless" (before:
+    "sleep 0.2; case $name in *-2) sleep 600;; esac; cat ${before} > $out");
+
+  # `fetched` can be had from elsewhere, and `needed` cannot.
+  forked = rec {
+    base = build "base" "echo base > $out";
+    fetched = build "fetched" ": ${base}; sleep 0.1; echo fetched > $out";
+    needed = build "needed" "sleep 0.1; cat ${base} > $out";
+  };
 
   long = build "long" "echo started; sleep 600; echo done > $out";
 

@@ -35,6 +35,9 @@ pub struct Settings {
     /// `builders-use-substitutes`: whether machines may fetch inputs from
     /// their own substituters instead of from us. Default true.
     pub builders_use_substitutes: bool,
+    /// `build-ahead`: whether what a client of this host is going to ask for next
+    /// is built before it does. Default true.
+    pub build_ahead: bool,
     /// `home-store`: the store that results are imported into, as a Nix
     /// store URL. Default `auto`, this machine's own through its nix-daemon, and
     /// where no Nix is installed one of Musher's own in the state directory.
@@ -69,6 +72,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(2),
             builders_use_substitutes: true,
+            build_ahead: true,
             home_store: StoreUrl::Auto(LocalParams::default()),
             store_socket: true,
             max_attempts: 5,
@@ -87,6 +91,7 @@ pub(super) const KNOWN: &[&str] = &[
     "connect-timeout",
     "keepalive-interval",
     "builders-use-substitutes",
+    "build-ahead",
     "home-store",
     "store-socket",
     "max-attempts",
@@ -130,6 +135,9 @@ impl Settings {
             builders_use_substitutes: section
                 .boolean("builders-use-substitutes")?
                 .unwrap_or(default.builders_use_substitutes),
+            build_ahead: section
+                .boolean("build-ahead")?
+                .unwrap_or(default.build_ahead),
             home_store: home_store(section)?.unwrap_or(default.home_store),
             store_socket: section
                 .boolean("store-socket")?

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use musher_protocol::types::{BuildMode, PathInfo};
+use musher_protocol::types::{BasicDerivation, BuildMode, PathInfo};
 use musher_scheduler::{LeaseId, MachineId};
 use nix_derivation::StorePath;
 use sha2::{Digest, Sha256};
@@ -16,7 +16,7 @@ use crate::build::{BuildSpec, Closure, Ended, Limits, Progress, Stage};
 /// limits, lest one client's build fail at another's; and so is what is kept of
 /// a failure, which nobody could have of a build that began without.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct BuildKey {
+pub(crate) struct BuildKey {
     drv_path: StorePath,
     check: bool,
     repair: bool,
@@ -26,11 +26,14 @@ pub(super) struct BuildKey {
 }
 
 impl BuildKey {
-    pub(super) fn of(spec: &BuildSpec) -> Self {
+    pub(crate) fn of(spec: &BuildSpec) -> Self {
         let mut hasher = Sha256::new();
         // `Debug` of ordered collections of plain values is injective and
         // stable within one process, which is all that a key needs.
-        hasher.update(format!("{:?}", spec.derivation));
+        match with_plain_attrs(&spec.derivation) {
+            Some(plain) => hasher.update(format!("{plain:?}")),
+            None => hasher.update(format!("{:?}", spec.derivation)),
+        }
         Self {
             drv_path: spec.drv_path.clone(),
             check: spec.mode == BuildMode::Check,
@@ -40,6 +43,18 @@ impl BuildKey {
             keep_failed: spec.keep_failed,
         }
     }
+}
+
+/// `derivation` with its structured attributes as every version of Nix means
+/// them: newer ones write them anew. None where there are no such.
+fn with_plain_attrs(derivation: &BasicDerivation) -> Option<BasicDerivation> {
+    const NAME: &str = "__json";
+    let attrs = derivation.env.get(NAME)?;
+    let attrs: serde_json::Value = serde_json::from_slice(attrs).ok()?;
+    let mut plain = derivation.clone();
+    let attrs = attrs.to_string().into_bytes();
+    plain.env.insert(NAME.to_owned(), attrs);
+    Some(plain)
 }
 
 /// Where a build is on its way.

@@ -17,8 +17,9 @@ use tracing::debug;
 
 use super::{Service, gone};
 use crate::build::{Attempt, BuildSpec, Exit, Limits, Measured, Progress, Stage};
-use crate::core::{Command, Gone};
+use crate::core::{Command, CoreHandle, Gone};
 use crate::held_inputs::HeldInputs;
+use crate::request::{Asking, ClientProcess};
 
 /// Starts or joins the build that `request` asks for.
 pub(super) async fn build(
@@ -31,12 +32,24 @@ pub(super) async fn build(
         drv = request.drv_path,
         "build asked for"
     );
-    let ask = |reply| Command::Build {
-        spec: Box::new(spec),
-        reply,
+    let met = request.client.filter(|_| spec.mode == BuildMode::Normal);
+    let met = met.and_then(|client| {
+        let process = ClientProcess::of(&client);
+        (service.foresight.as_ref()?).meets(process, client.temp_roots, &spec)
+    });
+    let (asking, ahead, unread) = match met {
+        Some(met) => (Some(met.asking), met.progress, met.unread),
+        None => (None, None, None),
     };
-    let progress = service.core.ask(ask).await.map_err(gone)?;
+    let mut order = Order {
+        core: service.core.clone(),
+        spec,
+        asking,
+    };
+    let progress = order.place(ahead).await?;
     let mut follower = Follower::new(service.store_dir.clone(), progress);
+    follower.order = Some(order);
+    (follower.queue).extend(unread.map(|from| Event::Unread(api::Unread { from })));
     follower.log = LogPosition {
         attempt: request.log_attempt,
         offset: request.log_offset,
@@ -78,6 +91,37 @@ pub(super) fn limits(asked: api::Limits) -> Limits {
     }
 }
 
+/// What one caller asks for, and can ask for again.
+struct Order {
+    core: CoreHandle,
+    spec: BuildSpec,
+    /// Tells the request that it belongs to.
+    asking: Option<Asking>,
+}
+
+impl Order {
+    /// Asks the core for it, if it was not built `ahead`.
+    async fn place(
+        &mut self,
+        ahead: Option<watch::Receiver<Progress>>,
+    ) -> Result<watch::Receiver<Progress>, Status> {
+        let progress = match ahead {
+            Some(progress) => progress,
+            None => {
+                let ask = |reply| Command::Build {
+                    spec: Box::new(self.spec.clone()),
+                    reply,
+                };
+                self.core.ask(ask).await.map_err(gone)?
+            }
+        };
+        if let Some(asking) = &mut self.asking {
+            asking.follows(&self.spec, &progress);
+        }
+        Ok(progress)
+    }
+}
+
 /// How much of which attempt's log the caller has.
 #[derive(Default)]
 struct LogPosition {
@@ -100,6 +144,8 @@ pub(super) struct Follower {
     log: LogPosition,
     shown: Shown,
     queue: VecDeque<Event>,
+    /// What was asked for, by a caller that has all inputs at home.
+    order: Option<Order>,
 }
 
 impl Follower {
@@ -111,6 +157,7 @@ impl Follower {
             log: LogPosition::default(),
             shown: Shown::default(),
             queue: VecDeque::new(),
+            order: None,
         }
     }
 
@@ -145,6 +192,11 @@ impl Follower {
                 }
                 Stage::Running => {}
                 Stage::Ended(ended) => {
+                    if let (false, Some(order)) = (ended.lost.is_empty(), &mut self.order) {
+                        // Another had it built, from inputs that lay elsewhere.
+                        self.progress = order.place(None).await?;
+                        continue;
+                    }
                     let machine = ended.machine.as_ref().map(ToString::to_string);
                     let machine = machine.unwrap_or_default();
                     let mut event = api::Ended::from_value(

@@ -62,14 +62,23 @@ impl Coordinator for PeerService {
 
     async fn build(
         &self,
-        request: Request<api::BuildRequest>,
+        mut request: Request<api::BuildRequest>,
     ) -> Result<Response<Self::BuildStream>, Status> {
+        // Whose processes are whose is for others to say.
+        request.get_mut().client = None;
         if !self.is_proven(request.get_ref()) && !self.0.home.trusts(user(&request)?).await {
             return Err(Status::permission_denied(
                 "you are not privileged to build input-addressed derivations",
             ));
         }
         self.0.build(request).await
+    }
+
+    async fn foresee(
+        &self,
+        request: Request<api::ForeseeRequest>,
+    ) -> Result<Response<api::ForeseeReply>, Status> {
+        denied(&request)
     }
 
     async fn valid_paths(

@@ -251,6 +251,8 @@ impl Listener {
             BuildEvent::Waiting(waiting) => News::Waiting(waiting),
             BuildEvent::Started(started) => News::Started(started),
             BuildEvent::Log(log) => News::Log(log),
+            // Only a client's process is told that.
+            BuildEvent::Unread(_) => return self.follow(drv, follower),
             BuildEvent::Ended(_) => {
                 let progress = self.open.remove(&drv);
                 let stage = progress.map(|progress| progress.borrow().stage.clone());

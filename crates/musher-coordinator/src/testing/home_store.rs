@@ -25,6 +25,7 @@ pub(crate) struct HomeStore {
     asked: Mutex<Vec<String>>,
     answers: watch::Sender<bool>,
     refused: Mutex<Option<StorePath>>,
+    fetchable: Mutex<BTreeSet<StorePath>>,
     failures: AtomicU32,
 }
 
@@ -43,6 +44,7 @@ impl HomeStore {
             asked: Mutex::default(),
             answers: watch::Sender::new(true),
             refused: Mutex::default(),
+            fetchable: Mutex::default(),
             failures: AtomicU32::new(0),
         }
     }
@@ -61,6 +63,11 @@ impl HomeStore {
     /// Lets it not take this path.
     pub(crate) fn refuses(&self, name: &str) {
         *lock(&self.refused) = Some(super::path(name));
+    }
+
+    /// Lets it be able to fetch this path.
+    pub(crate) fn could_fetch(&self, name: &str) {
+        lock(&self.fetchable).insert(super::path(name));
     }
 
     /// Lets it answer from now on, or not.
@@ -113,6 +120,13 @@ impl Store for HomeStore {
         let infos = lock(&self.infos);
         let valid = paths.iter().filter(|path| infos.contains_key(*path));
         Ok(valid.cloned().collect())
+    }
+
+    async fn substitutable_paths(
+        &self,
+        paths: &BTreeSet<StorePath>,
+    ) -> Result<BTreeSet<StorePath>, StoreError> {
+        Ok(paths & &lock(&self.fetchable))
     }
 
     async fn path_infos(&self, paths: &[StorePath]) -> Result<Vec<PathInfo>, StoreError> {

@@ -10,6 +10,7 @@ use musher_api::coordinator::build_event::Event;
 use super::feed::{Feed, Next};
 use super::log_cursor::LogCursor;
 use super::{Coordinator, CoordinatorError, new_id};
+use crate::client_process::ClientProcess;
 
 /// What is asked of the coordinator; can be asked again.
 #[derive(Debug, Clone)]
@@ -22,6 +23,7 @@ impl BuildOrder {
         derivation: api::Derivation,
         mode: api::BuildMode,
         limits: api::Limits,
+        client: Option<&ClientProcess>,
     ) -> Self {
         Self(api::BuildRequest {
             request_id: new_id(),
@@ -31,6 +33,7 @@ impl BuildOrder {
             log_attempt: 0,
             log_offset: 0,
             limits: Some(limits),
+            client: client.map(ClientProcess::to_message),
         })
     }
 
@@ -61,6 +64,11 @@ pub(crate) enum News {
     },
     /// A piece of the log, which follows what came before.
     Log(Bytes),
+    /// The coordinator does not know all that the client has to be built.
+    Unread {
+        /// Where its temporary roots are to be read on.
+        from: u64,
+    },
     /// It is over.
     Ended(Box<api::Ended>),
 }
@@ -128,6 +136,7 @@ impl Build {
                 })
             }
             Event::Log(log) => self.log.take(log).map(News::Log),
+            Event::Unread(api::Unread { from }) => Some(News::Unread { from }),
             Event::Ended(ended) => Some(News::Ended(Box::new(ended))),
         }
     }
@@ -158,6 +167,7 @@ mod tests {
             api::Derivation::default(),
             api::BuildMode::Normal,
             limits,
+            None,
         );
         let mut build = Build::new(order);
         let began = tokio::time::Instant::now();

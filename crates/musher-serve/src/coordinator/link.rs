@@ -146,6 +146,11 @@ impl Coordinator {
         }
     }
 
+    /// A way to it, if one is open.
+    pub(super) fn open_channel(&self) -> Option<Client> {
+        self.client.clone()
+    }
+
     fn connected(&mut self, client: &Client) {
         self.reached = true;
         self.client = Some(client.clone());

@@ -37,6 +37,7 @@ impl Session {
             api::Derivation::from_value(&self.store_dir, derivation),
             mode.into(),
             self.limits,
+            self.process.as_ref(),
         );
         let mut build = Build::new(order);
         let ended = match self.follow(&mut build).await? {
@@ -100,6 +101,11 @@ impl Session {
                 }
                 Woke::News(Ok(News::Started { machine })) => {
                     self.client.say(story.starts(&machine));
+                }
+                Woke::News(Ok(News::Unread { from })) => {
+                    if let Some(process) = &self.process {
+                        self.coordinator.foresee(process.clone(), from);
+                    }
                 }
                 Woke::News(Ok(News::Log(piece))) => self.client.say(story.logs(piece)),
                 Woke::News(Ok(News::Ended(ended))) => {

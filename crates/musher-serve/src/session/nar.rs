@@ -97,7 +97,11 @@ impl Session {
                 Ok(News::Ended(ended)) => break ended,
                 // The client has seen all this once.
                 Ok(
-                    News::CoordinatorAway | News::Waiting(_) | News::Started { .. } | News::Log(_),
+                    News::CoordinatorAway
+                    | News::Waiting(_)
+                    | News::Started { .. }
+                    | News::Unread { .. }
+                    | News::Log(_),
                 ) => {}
                 Err(error) => return Ok(Err(coordinator_error(&error))),
             }

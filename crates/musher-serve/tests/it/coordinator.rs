@@ -264,6 +264,20 @@ impl Coordinator for Service {
         Err(Status::unimplemented("not asked by sessions"))
     }
 
+    async fn foresee(
+        &self,
+        _request: Request<api::ForeseeRequest>,
+    ) -> Result<Response<api::ForeseeReply>, Status> {
+        Err(Status::unimplemented("no session is a build hook's here"))
+    }
+
+    async fn history(
+        &self,
+        _request: Request<api::HistoryRequest>,
+    ) -> Result<Response<api::HistoryReply>, Status> {
+        Err(Status::unimplemented("not asked by sessions"))
+    }
+
     async fn explain(
         &self,
         _request: Request<api::ExplainRequest>,

@@ -64,6 +64,7 @@ fn settings_are_read() {
             connect_timeout: 15s,
             keepalive_interval: 2s,
             builders_use_substitutes: false,
+            build_ahead: true,
             home_store: Daemon(
                 DaemonStore {
                     socket: Some(
@@ -129,7 +130,7 @@ fn an_unknown_key_names_the_nearest() {
         "colour = \"blue\"",
         &expect![[r#"
             error: musher.toml:1:1: unknown settings key `colour`
-            help: known keys: max-silent-time, timeout, max-log-size, connect-timeout, keepalive-interval, builders-use-substitutes, home-store, store-socket, max-attempts, sandbox-paths, trusted-public-keys, max-store-size, min-free, machine"#]],
+            help: known keys: max-silent-time, timeout, max-log-size, connect-timeout, keepalive-interval, builders-use-substitutes, build-ahead, home-store, store-socket, max-attempts, sandbox-paths, trusted-public-keys, max-store-size, min-free, machine"#]],
     );
     check(
         "[[machine]]\nname = \"a\"\nsystem = []",

@@ -60,6 +60,25 @@ async fn another_derivation_or_mode_is_another_build() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn attributes_that_mean_the_same_are_the_same_build() {
+    let mut team = Team::new(&[("b1", 4)]).await;
+    let with = |attrs: &str| {
+        let mut spec = spec("app", &[]);
+        let attrs = attrs.as_bytes().to_vec();
+        spec.derivation.env.insert("__json".to_owned(), attrs);
+        spec
+    };
+    let _one = team
+        .request(with(r#"{"b": [1, 2.0], "a": "\u00e9"}"#))
+        .await;
+    team.next_try().await;
+    let _same = team.request(with(r#"{"a":"é","b":[1,2.0]}"#)).await;
+    team.no_try().await;
+    let _other = team.request(with(r#"{"a":"é","b":[2.0,1]}"#)).await;
+    team.next_try().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_attempt_is_made_elsewhere_under_a_new_number() {
     let mut team = Team::new(&[("b1", 1), ("b2", 1)]).await;
     let mut progress = team.request(spec("app", &[])).await;

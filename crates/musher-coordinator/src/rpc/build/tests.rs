@@ -75,6 +75,7 @@ impl Told {
             log: LogPosition { attempt, offset },
             shown: Shown::default(),
             queue: std::collections::VecDeque::new(),
+            order: None,
         }
     }
 }
@@ -89,6 +90,7 @@ fn words(event: api::BuildEvent) -> String {
             format!("{} log at {}: {text:?}", log.attempt, log.offset)
         }
         Event::Ended(ended) => format!("ended: {}", ended.status),
+        Event::Unread(unread) => format!("unread from {}", unread.from),
     }
 }
 
@@ -161,7 +163,9 @@ async fn the_end_waits_for_the_whole_log() {
                 assert!(log.bytes.ends_with(b"\n"), "a piece ends where a line does");
                 length += log.bytes.len() as u64;
             }
-            Event::Ended(_) | Event::Waiting(_) | Event::Started(_) => panic!("out of order"),
+            Event::Ended(_) | Event::Waiting(_) | Event::Started(_) | Event::Unread(_) => {
+                panic!("out of order")
+            }
         }
     }
     // The log is not complete as long as someone may write it.
@@ -256,6 +260,7 @@ fn service(team: &Team) -> Service {
         state: team.logs.path().to_owned(),
         logs: Arc::new(KeptLogs::new(team.logs.path().join("kept"))),
         history: team.history.clone(),
+        foresight: None,
         reload: Arc::new(|| Box::pin(async { Err("not here".to_owned()) })),
     }
 }

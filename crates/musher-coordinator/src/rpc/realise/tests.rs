@@ -31,6 +31,7 @@ fn asked(team: &Team, roots: &[&str]) -> Events {
         state: team.logs.path().to_owned(),
         logs: Arc::new(KeptLogs::new(team.logs.path().join("kept"))),
         history: team.history.clone(),
+        foresight: None,
         reload: Arc::new(|| Box::pin(async { Err("not here".to_owned()) })),
     };
     let roots = roots.iter().map(|name| api::Root {
