@@ -1,6 +1,7 @@
 //! The machines and the attempts that take their slots, and which slot is free
 //! when. Knows nothing of the builds the attempts are of, only their numbers.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nix_derivation::StorePath;
@@ -146,11 +147,12 @@ impl Fleet {
     /// Adds a machine, or changes what a known one offers.
     pub(crate) fn configure(&mut self, spec: MachineSpec) {
         let id = spec.id.clone();
-        if !self.machines.contains_key(&id) {
-            self.machines.insert(id, Machine::new(spec));
-            return;
+        match self.machines.entry(id.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(Machine::new(spec));
+            }
+            Entry::Occupied(_) => self.change(&id, |machine| machine.spec = spec),
         }
-        self.change(&id, |machine| machine.spec = spec);
     }
 
     /// Removes a machine. Its attempts, which it returns oldest first, are

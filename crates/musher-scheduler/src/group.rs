@@ -28,10 +28,17 @@ impl GroupKey {
             supported_features: spec.supported_features.clone(),
             mandatory_features: spec.mandatory_features.clone(),
             has_slots: spec.slots > 0,
-            // A cast saturates.
-            speed: (speed.ln() / STEP.ln()).round() as i32,
+            speed: step_of(speed),
         }
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "saturates; the logarithm of a finite number is a small one"
+)]
+fn step_of(speed: f64) -> i32 {
+    (speed.ln() / STEP.ln()).round() as i32
 }
 
 /// How much of a machine is taken, for its speed; the smaller the better.

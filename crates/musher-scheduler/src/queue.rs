@@ -208,14 +208,13 @@ impl Ord for Next<'_> {
     }
 }
 
+/// The askers of a line that are still to come.
+type Order<'a> = btree_set::Iter<'a, (Share, Place, Asker)>;
+
 /// A walk through several lines at once, which looks no further than it goes.
 struct Walk<'a, F> {
     heap: BinaryHeap<Next<'a>>,
-    lines: Vec<(
-        ClassId,
-        &'a Line,
-        btree_set::Iter<'a, (Share, Place, Asker)>,
-    )>,
+    lines: Vec<(ClassId, &'a Line, Order<'a>)>,
     step: F,
 }
 

@@ -32,8 +32,12 @@ impl Rank {
 }
 
 /// `seconds` in milliseconds; what is no number counts as nothing.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, and what is below zero is nothing"
+)]
 pub(crate) fn millis(seconds: f64) -> u64 {
-    // A cast saturates.
     ((seconds * 1000.0) as u64).min(MOST)
 }
 

@@ -128,7 +128,7 @@ impl Scheduler {
                 let ahead = order.take(AHEAD_COUNTED);
                 let ahead = ahead.take_while(|(_, _, place)| place.build != id);
                 let limits = build.askers(id).map(|asker| self.requests.limit(asker));
-                let limit = limits.reduce(|one, other| one.and(other)).flatten();
+                let limit = limits.reduce(Option::and).flatten();
                 Status::Waiting {
                     since,
                     ahead: ahead.count(),
