@@ -17,7 +17,6 @@ mod generated {
         pub mod v1 {
             #![expect(
                 missing_docs,
-                clippy::large_enum_variant,
                 unused_qualifications,
                 reason = "generated; the words are in the .proto file"
             )]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use musher_protocol::types::{BasicDerivation, BuildMode, BuildResult, BuildStatus, PathInfo};
 use musher_scheduler::{Input, MachineId, Needs};
@@ -12,6 +12,7 @@ use nix_derivation::StorePath;
 use crate::attempt_log::AttemptLog;
 use crate::held_inputs::HeldInputs;
 use crate::held_outputs::HeldOutputs;
+use crate::waiting::Waiting;
 
 /// Limits on one attempt; none where nothing limits it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -84,23 +85,24 @@ impl BuildSpec {
         }
     }
 
-    /// What the derivation needs of a machine: its system, its
-    /// `requiredSystemFeatures`, and `ca-derivations` where an output's path is
-    /// not known before the build (Nix requires it silently).
+    /// What the derivation needs of a machine.
     pub(crate) fn needs(&self) -> Needs {
-        let mut features = required_features(&self.derivation);
-        if self
-            .derivation
-            .outputs
-            .values()
-            .any(|output| output.path.is_none())
-        {
-            features.insert("ca-derivations".to_owned());
-        }
-        Needs {
-            system: self.derivation.system.clone(),
-            features,
-        }
+        needs(&self.derivation)
+    }
+}
+
+/// What `derivation` needs of a machine: its system, its
+/// `requiredSystemFeatures`, and `ca-derivations` where an output's path is not
+/// known before the build (Nix requires it silently).
+pub(crate) fn needs(derivation: &BasicDerivation) -> Needs {
+    let mut features = required_features(derivation);
+    let mut outputs = derivation.outputs.values();
+    if outputs.any(|output| output.path.is_none()) {
+        features.insert("ca-derivations".to_owned());
+    }
+    Needs {
+        system: derivation.system.clone(),
+        features,
     }
 }
 
@@ -183,7 +185,7 @@ impl Progress {
 #[derive(Debug, Clone)]
 pub(crate) enum Stage {
     /// No attempt runs, for this reason.
-    Waiting(Arc<str>),
+    Waiting(Arc<Waiting>),
     /// The newest attempt runs.
     Running,
     /// It is over.
@@ -263,6 +265,21 @@ pub(crate) struct Ended {
     pub(crate) help: Option<String>,
     /// Where on the machine its build directory was kept.
     pub(crate) kept_dir: Option<String>,
+    /// When what happened to it, if there was an attempt.
+    pub(crate) times: Option<Times>,
+}
+
+/// When what happened to a build that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// It could have run from then on.
+    pub(crate) ready: Instant,
+    /// Its last attempt began.
+    pub(crate) assigned: Instant,
+    /// That ended.
+    pub(crate) ended: Instant,
+    /// How long attempts before it ran that came to nothing.
+    pub(crate) lost: Duration,
 }
 
 impl Ended {
@@ -290,6 +307,7 @@ impl Ended {
             lost: BTreeSet::new(),
             help: None,
             kept_dir: None,
+            times: None,
         }
     }
 }

@@ -5,12 +5,15 @@
 mod attempts;
 mod command;
 mod machine;
+mod outlooks;
+mod plan;
 mod reasons;
 mod recent;
 mod record;
 #[cfg(test)]
 mod tests;
 mod view;
+mod why;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -19,24 +22,30 @@ use std::time::Instant;
 
 use musher_protocol::types::{BuildStatus, PathInfo};
 use musher_scheduler::{
-    Action, BuildId, Event, Explanation, Fault, LeaseId, MachineId, Refusal, Scheduler, Settings,
-    Status, Timestamp,
+    Action, BuildId, Event, Fault, LeaseId, MachineId, Refusal, Scheduler, Settings, Timestamp,
 };
 use nix_derivation::StorePath;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep;
 use tracing::{debug, info};
 
 use crate::build::{BuildSpec, Closure, Ended, Progress, Stage};
 use crate::history::History;
 use crate::home::{Home, HomeError};
 use crate::kept_logs::KeptLogs;
+use crate::waiting::Waiting;
 
 pub(crate) use command::{Command, CoreHandle, Gone};
 pub(crate) use machine::{MachineNews, MachineSetup};
-pub(crate) use view::{BuildView, Finished, Lacks, MachineView, View};
+pub(crate) use outlooks::{Expected, OutlookSender, RequestView};
+pub(crate) use plan::{Foreseen, Part, Standing, Ticket};
+pub(crate) use view::{BuildView, Finished, Lacks, MachineView, Power, View};
+pub(crate) use why::{Fate, Why};
 
 use attempts::Running;
 use machine::Machine;
+use outlooks::Outlooks;
+use plan::Plans;
 use reasons::Reasons;
 use recent::RecentOutputs;
 pub(crate) use record::BuildKey;
@@ -60,6 +69,9 @@ pub(crate) struct Core {
     /// The build to which a new request for the same thing attaches.
     by_key: BTreeMap<BuildKey, BuildId>,
     leases: BTreeMap<LeaseId, Running>,
+    /// What requests will come to.
+    plans: Plans,
+    outlooks: Outlooks,
     next_build: u64,
     /// Of the machine that joined last; see [`Machine`].
     last_turn: u64,
@@ -95,6 +107,8 @@ impl Core {
             builds: BTreeMap::new(),
             by_key: BTreeMap::new(),
             leases: BTreeMap::new(),
+            plans: Plans::default(),
+            outlooks: Outlooks::default(),
             next_build: 1,
             last_turn: 0,
             finished: VecDeque::new(),
@@ -108,10 +122,17 @@ impl Core {
 
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         loop {
+            let review = self.scheduler.review_at();
+            let review = review.map(|at| at.since(self.now()));
             let command = tokio::select! {
                 command = inbox.recv() => command,
                 () = self.reasons.due() => {
                     self.refresh_reasons();
+                    continue;
+                }
+                // Time alone may change what the scheduler decided.
+                () = sleep(review.unwrap_or_default()), if review.is_some() => {
+                    self.tell(Event::TimePassed);
                     continue;
                 }
             };
@@ -130,9 +151,25 @@ impl Core {
     /// Gives back whom to tell once the core has ended, if it is to end.
     fn handle(&mut self, command: Command) -> Option<oneshot::Sender<()>> {
         match command {
-            Command::Build { spec, reply } => {
+            Command::Build { spec, part, reply } => {
                 // The asker may have gone in the meantime; `watch` notices.
-                let _ = reply.send(self.request(*spec));
+                let _ = reply.send(self.request(*spec, part));
+            }
+            Command::OpenRequest { request, standing } => {
+                self.outlooks.open(request, standing.owner.clone());
+                self.open_request(request, standing);
+            }
+            Command::Plan { request, builds } => self.plan(request, builds),
+            Command::CloseRequest { request } => {
+                self.outlooks.close(request);
+                self.close_request(request);
+            }
+            Command::TellOutlook { request, sender } => self.outlooks.tell(request, sender),
+            Command::Why { path, reply } => {
+                let _ = reply.send(self.why(&path).map(Box::new));
+            }
+            Command::Powers { reply } => {
+                let _ = reply.send(self.powers());
             }
             Command::Prepared { build, closure } => self.prepared(build, closure),
             Command::Abandoned { build } => self.abandoned(build),
@@ -223,21 +260,24 @@ impl Core {
     }
 
     /// Attaches to the build of the same derivation, or makes a new one.
-    fn request(&mut self, spec: BuildSpec) -> watch::Receiver<Progress> {
+    fn request(&mut self, spec: BuildSpec, part: Option<Part>) -> watch::Receiver<Progress> {
         let key = BuildKey::of(&spec);
-        if let Some(record) = self
-            .by_key
-            .get(&key)
-            .and_then(|build| self.builds.get(build))
-            .filter(|record| !record.has_failed())
+        if let Some(build) = self.by_key.get(&key).copied()
+            && let Some(record) = self.builds.get(&build)
+            && !record.has_failed()
         {
-            return record.progress.subscribe();
+            let progress = record.progress.subscribe();
+            self.join(build, part);
+            return progress;
         }
-        let build = BuildId(self.next_build);
-        self.next_build += 1;
+        let build = self.claim(part.as_ref());
         let drv = spec.drv_path.clone();
         debug!(build = build.0, %drv, "build requested");
         let mut record = Record::new(key.clone(), spec);
+        if let Some(part) = part {
+            record.requests.push(part.request);
+            record.alias = (part.drv != record.spec.drv_path).then_some(part.drv);
+        }
         let receiver = record.progress.subscribe();
         self.watch_interest(build, &mut record);
         self.prepare(build, &mut record);
@@ -273,18 +313,10 @@ impl Core {
         };
         match closure {
             Ok(closure) => {
-                let inputs = closure.inputs();
-                let needs = record.spec.needs();
-                let estimate = self.history.estimate(&record.spec);
                 record.closure = Arc::new(closure);
                 record.state = State::Queued;
-                self.tell(Event::BuildRequested {
-                    request: None,
-                    build,
-                    needs,
-                    inputs,
-                    estimate,
-                });
+                record.ready = Some(Instant::now());
+                self.ask_scheduler(build);
                 self.explain_waiting(build);
             }
             Err(error) => {
@@ -397,16 +429,13 @@ impl Core {
     }
 
     /// Tells the watchers of a waiting build what it waits for.
-    fn explain_waiting(&self, build: BuildId) {
+    fn explain_waiting(&mut self, build: BuildId) {
         let Some(record) = self.builds.get(&build) else {
             return;
         };
-        if let Some(Explanation {
-            status: status @ Status::Waiting { .. },
-            ..
-        }) = self.scheduler.explain(build)
-        {
-            record.waits(&view::waiting_text(&status));
+        let explanation = self.scheduler.explain(build);
+        if let Some(waiting) = explanation.and_then(|it| Waiting::of(&it.status)) {
+            record.waits(self.reasons.shared(waiting));
         }
     }
 }

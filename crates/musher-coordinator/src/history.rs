@@ -26,7 +26,7 @@ use database::Database;
 use keeper::Job;
 
 pub(crate) use graph::{GraphNode, RequestGraph};
-pub(crate) use past::{PastAttempt, PastOutcome, build_kind, since_1970};
+pub(crate) use past::{PastAttempt, PastOutcome, build_kind, plain_name, since_1970};
 pub use report::{HistoryError, export, read};
 
 /// What may wait to be written down; what comes beyond it is learnt from, and
@@ -90,7 +90,7 @@ impl History {
     /// What a build is expected to cost.
     pub(crate) fn estimate(&self, spec: &BuildSpec) -> Estimate {
         self.estimate_of(&Subject {
-            name: past::plain_name(&spec.drv_path),
+            name: plain_name(&spec.drv_path),
             drv: Some(&spec.drv_path),
             system: &spec.derivation.system,
             kind: build_kind(&spec.derivation),

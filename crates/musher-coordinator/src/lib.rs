@@ -26,6 +26,7 @@ mod supervisor;
 mod supply;
 #[cfg(test)]
 mod testing;
+mod waiting;
 pub mod worker;
 
 use std::error::Error;

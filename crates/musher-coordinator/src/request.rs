@@ -9,8 +9,10 @@ mod granter;
 mod graph;
 mod home_logs;
 mod homeward;
+mod plan;
 mod resolve;
 mod story;
+mod summary;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -20,17 +22,20 @@ use std::sync::Arc;
 
 use musher_store::Substitute;
 use nix_derivation::StorePath;
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::build::Limits;
-use crate::core::CoreHandle;
+use crate::core::{CoreHandle, Expected, Standing};
 use crate::home::{Home, KeptPaths};
 
 pub(crate) use foreseen::{Asking, ClientProcess, Foresight, Intended};
 use granter::Granter;
 use graph::Graph;
+pub(crate) use resolve::basic;
 use story::story;
 pub(crate) use story::{Happened, RootEnd, Story};
+pub(crate) use summary::Summary;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -49,12 +54,16 @@ pub(crate) struct Wish {
     /// Whether the roots are built though they are there, and held against what
     /// is.
     pub(crate) check: bool,
+    /// Who asks.
+    pub(crate) standing: Standing,
 }
 
 /// A request under way. Dropping it ends the interest in its builds.
 pub(crate) struct Request {
     /// What happens to it.
     pub(crate) story: Story,
+    /// How far it is, as that was last found.
+    pub(crate) outlook: watch::Receiver<Option<Expected>>,
     /// What it needs of the home store, and what came home for it.
     _kept: Arc<KeptPaths>,
     _task: AbortOnDropHandle<()>,
@@ -66,10 +75,12 @@ impl Request {
         let (teller, story) = story();
         let (graph, actions) = Graph::new(wish.roots.clone(), wish.keep_going, wish.check);
         let kept = Arc::new(KeptPaths::new(home.clone()));
-        let granter = Granter::new(core, home, kept.clone(), wish, graph, teller);
+        let (sender, outlook) = watch::channel(None);
+        let granter = Granter::new(core, home, kept.clone(), wish, graph, teller, sender);
         let task = tokio::spawn(granter.run(actions));
         Self {
             story,
+            outlook,
             _kept: kept,
             _task: AbortOnDropHandle::new(task),
         }

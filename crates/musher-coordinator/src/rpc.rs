@@ -2,13 +2,18 @@
 //! Decides nothing.
 
 mod build;
+mod explained;
 mod foresee;
 mod home;
 mod log;
 mod nar;
 mod peers;
 mod realise;
+mod standing;
 mod status;
+#[cfg(test)]
+mod testing;
+mod why;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -127,7 +132,8 @@ impl Coordinator for Service {
         &self,
         request: Request<api::RealiseRequest>,
     ) -> Result<Response<Self::RealiseStream>, Status> {
-        let events = realise::realise(self, request.get_ref())?;
+        let standing = standing::standing(&request);
+        let events = realise::realise(self, standing, request.get_ref())?;
         Ok(Response::new(Box::pin(events)))
     }
 
@@ -183,6 +189,14 @@ impl Coordinator for Service {
         answer
             .map(Response::new)
             .ok_or_else(|| Status::unavailable(unreadable))
+    }
+
+    async fn why(
+        &self,
+        request: Request<api::WhyRequest>,
+    ) -> Result<Response<api::WhyReply>, Status> {
+        let reply = why::why(self, &request.get_ref().path).await?;
+        Ok(Response::new(reply))
     }
 
     async fn explain(

@@ -9,6 +9,7 @@ mod doctor;
 mod history;
 mod log;
 mod machine;
+mod named_path;
 mod reload;
 mod replay;
 pub(crate) mod sandbox_init;
@@ -16,6 +17,7 @@ mod serve;
 mod setup;
 mod status;
 mod store;
+mod why;
 mod worker;
 
 use clap::Subcommand;
@@ -28,6 +30,7 @@ use crate::outcome::Outcome;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Build(build::BuildArgs),
+    Why(why::WhyArgs),
     Log(log::LogArgs),
     History(history::HistoryArgs),
     Daemon(daemon::DaemonArgs),
@@ -48,6 +51,7 @@ impl Command {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
         match self {
             Self::Build(args) => args.run(context),
+            Self::Why(args) => args.run(context),
             Self::Log(args) => args.run(context),
             Self::History(args) => args.run(context),
             Self::Daemon(args) => args.run(context),
@@ -70,7 +74,8 @@ impl Command {
         match self {
             Self::Build(_) | Self::Daemon(_) | Self::Serve(_) | Self::Store(_) => true,
             Self::Worker(args) => args.is_worker(),
-            Self::Log(_)
+            Self::Why(_)
+            | Self::Log(_)
             | Self::History(_)
             | Self::Machine(_)
             | Self::ContentHash(_)
@@ -90,6 +95,7 @@ impl Command {
             Self::Build(_)
             | Self::Serve(_)
             | Self::Store(_)
+            | Self::Why(_)
             | Self::Log(_)
             | Self::History(_)
             | Self::Machine(_)

@@ -150,6 +150,15 @@ impl Coordinator {
         self.taken(answer)
     }
 
+    /// What becomes of a derivation, and why.
+    pub(crate) async fn why(
+        &mut self,
+        request: api::WhyRequest,
+    ) -> Result<api::WhyReply, CoordinatorError> {
+        let answer = self.client.why(request).await;
+        self.taken(answer)
+    }
+
     /// Which machines could build something, and what the others lack.
     pub(crate) async fn explain(
         &mut self,

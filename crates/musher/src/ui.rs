@@ -10,6 +10,7 @@ mod plain;
 mod progress;
 pub(crate) mod quantity;
 mod question;
+pub(crate) mod status;
 mod table;
 mod width;
 
@@ -20,7 +21,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-pub(crate) use builds::{Builds, FailedBuild, Line};
+pub(crate) use builds::{Builds, FailedBuild, Line, short_name};
 pub(crate) use fields::Fields;
 pub(crate) use live::Live;
 pub(crate) use plain::{plain, plain_line};

@@ -13,4 +13,5 @@ mod cli {
     mod setup;
     mod store;
     mod support;
+    mod why;
 }

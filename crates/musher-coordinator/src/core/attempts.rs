@@ -14,7 +14,7 @@ use super::record::State;
 use super::{Command, Core};
 use crate::attempt::{self, End, Order};
 use crate::attempt_log::attempt_log;
-use crate::build::{Attempt, Ended, Stage};
+use crate::build::{Attempt, Ended, Stage, Times};
 use crate::builder::Outcome;
 use crate::history::{PastAttempt, PastOutcome, build_kind, since_1970};
 use crate::sources::Sources;
@@ -54,6 +54,7 @@ impl Core {
         debug!(build = build.0, lease = lease.0, %machine, "attempt starts");
         record.state = State::Running { lease };
         record.attempts += 1;
+        record.placement = self.scheduler.placement(lease).cloned();
         let attempt = Attempt {
             number: lease.0,
             machine: machine.clone(),
@@ -91,6 +92,7 @@ impl Core {
         if let Some(record) = self.builds.get_mut(&running.build) {
             // Only its machine is gone; the scheduler has it in its queue again.
             record.state = State::Queued;
+            record.lost += running.since.elapsed();
         }
         self.tell(Event::AttemptEnded {
             lease,
@@ -133,6 +135,12 @@ impl Core {
                 );
                 self.remember(&machine, known);
                 self.keep_log(build);
+                let times = self.builds.get(&build).map(|record| Times {
+                    ready: record.ready.unwrap_or(since),
+                    assigned: since,
+                    ended: Instant::now(),
+                    lost: record.lost,
+                });
                 let ended = Ended {
                     result,
                     outputs,
@@ -144,6 +152,7 @@ impl Core {
                     lost: BTreeSet::new(),
                     help: None,
                     kept_dir,
+                    times,
                 };
                 self.end(build, ended);
                 self.tell(Event::AttemptEnded {
@@ -153,12 +162,12 @@ impl Core {
             }
             End::Returned => {
                 info!(lease = lease.0, %machine, "the machine makes room for a newer worker");
-                self.requeue(build, lease, AttemptEnd::Returned);
+                self.requeue(build, lease, since, AttemptEnd::Returned);
             }
             End::Outdated { lost } => {
                 info!(lease = lease.0, %machine, lost = lost.len(), "inputs must be sent again");
                 self.forget_paths(&machine, &lost);
-                self.requeue(build, lease, AttemptEnd::Returned);
+                self.requeue(build, lease, since, AttemptEnd::Returned);
             }
             End::Bereft { lost } => {
                 info!(lease = lease.0, %machine, lost = lost.len(), "inputs are gone from where they were built");
@@ -172,7 +181,7 @@ impl Core {
                 if let Some(target) = self.machines.get(&machine) {
                     target.suspect();
                 }
-                self.requeue(build, lease, AttemptEnd::Faulted { reason });
+                self.requeue(build, lease, since, AttemptEnd::Faulted { reason });
             }
         }
     }
@@ -271,9 +280,10 @@ impl Core {
     }
 
     /// The attempt came to nothing; the scheduler sees what becomes of its build.
-    fn requeue(&mut self, build: BuildId, lease: LeaseId, end: AttemptEnd) {
+    fn requeue(&mut self, build: BuildId, lease: LeaseId, since: Instant, end: AttemptEnd) {
         if let Some(record) = self.builds.get_mut(&build) {
             record.state = State::Queued;
+            record.lost += since.elapsed();
         }
         self.tell(Event::AttemptEnded { lease, end });
         self.explain_waiting(build);

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use musher_protocol::types::PathInfo;
-use musher_scheduler::{BuildId, LeaseId, MachineId, Needs};
+use musher_scheduler::{BuildId, LeaseId, MachineId, Needs, RequestId};
 use nix_derivation::StorePath;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Lacks, MachineNews, MachineSetup, View};
+use super::{
+    Foreseen, Lacks, MachineNews, MachineSetup, OutlookSender, Part, Power, Standing, View, Why,
+};
 use crate::attempt::End;
 use crate::attempt_log::AttemptLog;
 use crate::build::{BuildSpec, Closure, Ended, Progress};
@@ -21,6 +24,8 @@ pub(crate) enum Command {
     /// Someone wants a build and follows it with the receiver.
     Build {
         spec: Box<BuildSpec>,
+        /// The request that it is part of, if it is.
+        part: Option<Part>,
         reply: oneshot::Sender<watch::Receiver<Progress>>,
     },
     /// A build's inputs were looked up.
@@ -30,6 +35,23 @@ pub(crate) enum Command {
     },
     /// Nobody followed a build a moment ago.
     Abandoned { build: BuildId },
+    /// Somebody asks for builds that belong together.
+    OpenRequest {
+        request: RequestId,
+        standing: Standing,
+    },
+    /// What a request will come to.
+    Plan {
+        request: RequestId,
+        builds: Vec<Foreseen>,
+    },
+    /// A request is over.
+    CloseRequest { request: RequestId },
+    /// Say from now on how far a request is.
+    TellOutlook {
+        request: RequestId,
+        sender: OutlookSender,
+    },
     /// An attempt is over.
     AttemptEnded {
         lease: LeaseId,
@@ -62,6 +84,16 @@ pub(crate) enum Command {
     Could {
         needs: Needs,
         reply: oneshot::Sender<BTreeMap<MachineId, Lacks>>,
+    },
+    /// What becomes of a derivation, or of one with this output; none if nobody
+    /// has asked for it lately.
+    Why {
+        path: StorePath,
+        reply: oneshot::Sender<Option<Box<Why>>>,
+    },
+    /// What the machines that are there can do.
+    Powers {
+        reply: oneshot::Sender<BTreeMap<MachineId, Power>>,
     },
     /// Everything there is to see.
     View { reply: oneshot::Sender<View> },
@@ -99,24 +131,35 @@ pub(crate) enum Command {
 pub(crate) struct Gone;
 
 /// Speaks to the core. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct CoreHandle(mpsc::Sender<Command>);
+#[derive(Clone, Debug)]
+pub(crate) struct CoreHandle {
+    inbox: mpsc::Sender<Command>,
+    last_request: Arc<AtomicU64>,
+}
 
 impl CoreHandle {
     pub(super) fn new(sender: mpsc::Sender<Command>) -> Self {
-        Self(sender)
+        Self {
+            inbox: sender,
+            last_request: Arc::default(),
+        }
     }
 
     /// A handle of a core that has ended.
     #[cfg(test)]
     pub(crate) fn to_nobody() -> Self {
-        Self(mpsc::channel(1).0)
+        Self::new(mpsc::channel(1).0)
+    }
+
+    /// The number of a new request.
+    pub(super) fn next_request(&self) -> RequestId {
+        RequestId(self.last_request.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// Tells the core something. Waits while its inbox is full.
     pub(crate) async fn send(&self, command: Command) {
         // Without a core there is nothing left that could care.
-        let _ = self.0.send(command).await;
+        let _ = self.inbox.send(command).await;
     }
 
     /// Asks the core something.

@@ -3,6 +3,7 @@
 //! so they are gone through in pieces, and not for each thing that happens.
 
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 use musher_scheduler::BuildId;
@@ -10,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Core;
 use super::record::State;
+use crate::waiting::{Obstacle, Waiting};
 
 /// Builds that are looked at in one piece: about a millisecond's worth.
 const PIECE: usize = 64;
@@ -29,6 +31,8 @@ pub(super) struct Reasons {
     began: Instant,
     /// When the next piece or round may begin.
     from: Instant,
+    /// What was in the way of the build that was looked at last.
+    obstacles: Arc<[Obstacle]>,
 }
 
 impl Default for Reasons {
@@ -39,6 +43,7 @@ impl Default for Reasons {
             after: None,
             began: now,
             from: now,
+            obstacles: Arc::from([]),
         }
     }
 }
@@ -53,6 +58,11 @@ impl Reasons {
     pub(super) fn are_stale_now(&mut self) {
         self.stale = true;
         self.from = Instant::now();
+    }
+
+    /// The same reason, which takes no memory that another took already.
+    pub(super) fn shared(&mut self, waiting: Waiting) -> Waiting {
+        waiting.sharing(&mut self.obstacles)
     }
 
     /// Waits until there is a piece to look at.
@@ -84,10 +94,13 @@ impl Core {
                 self.explain_waiting(*build);
             }
         }
-        let now = Instant::now();
         self.reasons.after = (piece.last())
             .filter(|_| piece.len() == PIECE)
             .map(|(build, _)| *build);
+        if self.reasons.after.is_none() {
+            self.refresh_outlooks();
+        }
+        let now = Instant::now();
         self.reasons.from = match self.reasons.after {
             Some(_) => now,
             None => now + PAUSE.max(SHARE * (now - self.reasons.began)),

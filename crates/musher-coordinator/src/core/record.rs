@@ -1,15 +1,17 @@
 //! One build as the core keeps it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use musher_protocol::types::{BasicDerivation, BuildMode, PathInfo};
-use musher_scheduler::{LeaseId, MachineId};
+use musher_scheduler::{LeaseId, MachineId, Placement, RequestId};
 use nix_derivation::StorePath;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::build::{BuildSpec, Closure, Ended, Limits, Progress, Stage};
+use crate::waiting::Waiting;
 
 /// Two requests with the same key are for the same build. The derivation
 /// itself is part of it, since a path alone is a client's word; so are the
@@ -57,6 +59,25 @@ fn with_plain_attrs(derivation: &BasicDerivation) -> Option<BasicDerivation> {
     Some(plain)
 }
 
+impl BuildKey {
+    /// No key of a build of `drv` is before it in the order.
+    pub(super) fn first_of(drv: &StorePath) -> Self {
+        Self {
+            drv_path: drv.clone(),
+            check: false,
+            repair: false,
+            derivation: [0; 32],
+            limits: Limits::default(),
+            keep_failed: false,
+        }
+    }
+
+    /// Whether it is the key of a build of `drv`.
+    pub(super) fn is_of(&self, drv: &StorePath) -> bool {
+        self.drv_path == *drv
+    }
+}
+
 /// Where a build is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -77,6 +98,17 @@ pub(super) struct Record {
     pub(super) closure: Arc<Closure>,
     pub(super) state: State,
     pub(super) attempts: u32,
+    /// The requests that it is part of.
+    pub(super) requests: Vec<RequestId>,
+    /// Another path by which it is asked for: that of a derivation which had
+    /// inputs of which nobody knew the paths.
+    pub(super) alias: Option<StorePath>,
+    /// Since when the scheduler has it.
+    pub(super) ready: Option<Instant>,
+    /// Why the newest attempt is where it is.
+    pub(super) placement: Option<Placement>,
+    /// How long attempts ran that came to nothing.
+    pub(super) lost: Duration,
     pub(super) progress: watch::Sender<Progress>,
     /// What goes on for its sake, and ends with it.
     tasks: JoinSet<()>,
@@ -84,13 +116,19 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(key: BuildKey, spec: BuildSpec) -> Self {
-        let stage = Stage::Waiting("its inputs are looked up".into());
+        let waiting = Waiting::from("its inputs are looked up");
+        let stage = Stage::Waiting(Arc::new(waiting));
         Self {
             key,
             spec: Arc::new(spec),
             closure: Arc::default(),
             state: State::Preparing,
             attempts: 0,
+            requests: Vec::new(),
+            alias: None,
+            ready: None,
+            placement: None,
+            lost: Duration::ZERO,
             progress: watch::Sender::new(Progress {
                 stage,
                 attempt: None,
@@ -118,14 +156,24 @@ impl Record {
     }
 
     /// Shows what it waits for, if that is news.
-    pub(super) fn waits(&self, reason: &str) {
+    pub(super) fn waits(&self, waiting: Waiting) {
         self.progress.send_if_modified(|progress| {
-            let is_known = matches!(&progress.stage, Stage::Waiting(known) if **known == *reason);
+            let is_known = matches!(&progress.stage, Stage::Waiting(known) if **known == waiting);
             if !is_known {
-                progress.stage = Stage::Waiting(reason.into());
+                progress.stage = Stage::Waiting(Arc::new(waiting));
             }
             !is_known
         });
+    }
+
+    /// Whether it is the build of `path`, or the one that makes it.
+    pub(super) fn is_of(&self, path: &StorePath) -> bool {
+        let outputs = self.spec.derivation.outputs.values();
+        let mut outputs = outputs.filter_map(|output| output.path.as_ref());
+        self.spec.drv_path == *path
+            || self.alias.as_ref() == Some(path)
+            || outputs.any(|output| output == path)
+            || self.ended_with(path).is_some()
     }
 
     /// Whether it is over and its outputs are not there.

@@ -1,14 +1,14 @@
 //! What the core shows of itself. Shapes and words; decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use musher_protocol::types::BuildStatus;
-use musher_scheduler::{MachineId, MachineSpec, Needs, Presence, Status, WhyNot};
+use musher_scheduler::{MachineId, MachineSpec, Needs, Placement, Presence};
 use nix_derivation::StorePath;
 
 use super::record::Record;
-use super::{Core, State};
+use super::{Core, RequestView, State};
 use crate::build::{Ended, Stage};
 use crate::builder::BuilderInfo;
 
@@ -23,6 +23,8 @@ pub(crate) struct View {
     pub(crate) builds: Vec<BuildView>,
     /// Builds that ended lately, newest last.
     pub(crate) finished: Vec<Finished>,
+    /// The open requests, oldest first.
+    pub(crate) requests: Vec<RequestView>,
 }
 
 /// A machine of the fleet.
@@ -70,6 +72,8 @@ pub(crate) struct Finished {
     pub(crate) ended: SystemTime,
     /// How many attempts it took.
     pub(crate) attempts: u32,
+    /// Why the last was where it was.
+    pub(crate) placement: Option<Placement>,
 }
 
 impl Finished {
@@ -81,41 +85,36 @@ impl Finished {
             duration: ended.took,
             ended: SystemTime::now(),
             attempts: record.attempts,
+            placement: record.placement.clone(),
         }
     }
 }
 
-/// Why a build waits, in one line: the reasons of all machines, those alike
-/// together.
-pub(super) fn waiting_text(status: &Status) -> String {
-    let Status::Waiting {
-        ahead, machines, ..
-    } = status
-    else {
-        return String::new();
-    };
-    let mut reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for (machine, why) in machines {
-        // A machine that could never build it is no reason to wait.
-        if !matches!(why, WhyNot::Lacks(_)) {
-            reasons
-                .entry(why.to_string())
-                .or_default()
-                .push(machine.as_str());
-        }
-    }
-    let reasons: Vec<_> = (reasons.iter())
-        .map(|(reason, machines)| format!("{} {reason}", machines.join(", ")))
-        .collect();
-    match ahead {
-        0 => format!("waiting for a machine: {}", reasons.join("; ")),
-        1 => format!("1 build is before it: {}", reasons.join("; ")),
-        100.. => format!("100 builds and more are before it: {}", reasons.join("; ")),
-        ahead => format!("{ahead} builds are before it: {}", reasons.join("; ")),
-    }
+/// What a machine can do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Power {
+    /// What it builds for.
+    pub(crate) systems: BTreeSet<String>,
+    /// Attempts at once.
+    pub(crate) slots: u32,
+    /// How fast each is, as far as that is known.
+    pub(crate) speed: f64,
 }
 
 impl Core {
+    /// What the machines that builds are given to can do.
+    pub(super) fn powers(&self) -> BTreeMap<MachineId, Power> {
+        let open = (self.scheduler.fleet())
+            .filter(|view| !view.drained && *view.presence == Presence::Available);
+        let power = |view: musher_scheduler::MachineView<'_>| Power {
+            systems: view.spec.systems.clone(),
+            slots: view.spec.slots,
+            speed: view.speed,
+        };
+        open.map(|view| (view.spec.id.clone(), power(view)))
+            .collect()
+    }
+
     pub(super) fn could(&self, needs: &Needs) -> BTreeMap<MachineId, Lacks> {
         (self.scheduler.fleet())
             .map(|view| {
@@ -153,6 +152,7 @@ impl Core {
             machines,
             builds,
             finished: self.finished.iter().cloned().collect(),
+            requests: self.outlooks.view(),
         }
     }
 
@@ -162,7 +162,7 @@ impl Core {
             State::Preparing | State::Queued | State::Ended => None,
         };
         let waiting = match &record.progress.borrow().stage {
-            Stage::Waiting(reason) => reason.to_string(),
+            Stage::Waiting(waiting) => waiting.text.to_string(),
             Stage::Running | Stage::Ended(_) => String::new(),
         };
         BuildView {

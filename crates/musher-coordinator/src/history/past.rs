@@ -128,7 +128,7 @@ pub(crate) fn since_1970(time: SystemTime) -> u64 {
 }
 
 /// The name of what a derivation's path stands for: `hello-2.12.1`.
-pub(super) fn plain_name(drv: &StorePath) -> &str {
+pub(crate) fn plain_name(drv: &StorePath) -> &str {
     let name = drv.name();
     name.strip_suffix(".drv").unwrap_or(name)
 }

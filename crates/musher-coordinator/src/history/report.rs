@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use musher_api::coordinator as api;
-use musher_scheduler::{BuildKind, Confidence, Estimator, MachineSpec, Subject, package_name};
+use musher_scheduler::{
+    BuildKind, Confidence, Estimate, Estimator, MachineSpec, Subject, package_name,
+};
 use nix_derivation::StorePath;
 
 use super::database::{Database, OpenError, PastRequest, Selection};
@@ -211,27 +213,32 @@ fn estimates(
         (Some(drv), _) => plain_name(drv),
         (None, Selection::Named(name) | Selection::Derivation(name)) => name,
     };
-    let estimate = |(system, kind)| {
-        let estimate = estimator.estimate(&Subject {
+    let expected = |(system, kind)| {
+        let subject = Subject {
             name,
             drv: drv.as_ref(),
             system,
             kind,
-        });
-        api::BuildEstimate {
-            system: system.to_owned(),
-            seconds: estimate.seconds,
-            confidence: match estimate.confidence {
-                Confidence::Guess => "guess",
-                Confidence::Similar => "similar",
-                Confidence::Known => "known",
-            }
-            .to_owned(),
-            peak_memory_bytes: estimate.peak_memory,
-            output_bytes: estimate.output_bytes,
-        }
+        };
+        estimate(&estimator.estimate(&subject), system)
     };
-    kinds.into_iter().map(estimate).collect()
+    kinds.into_iter().map(expected).collect()
+}
+
+/// What a build for `system` is expected to cost.
+pub(crate) fn estimate(estimate: &Estimate, system: &str) -> api::BuildEstimate {
+    api::BuildEstimate {
+        system: system.to_owned(),
+        seconds: estimate.seconds,
+        confidence: match estimate.confidence {
+            Confidence::Guess => "guess",
+            Confidence::Similar => "similar",
+            Confidence::Known => "known",
+        }
+        .to_owned(),
+        peak_memory_bytes: estimate.peak_memory,
+        output_bytes: estimate.output_bytes,
+    }
 }
 
 fn attempt(attempt: &PastAttempt) -> api::PastAttempt {

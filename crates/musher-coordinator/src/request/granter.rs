@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -17,11 +18,12 @@ use super::checked::Checked;
 use super::graph::{Action, End, Event, Graph, Outputs};
 use super::home_logs::HomeLogs;
 use super::homeward::{CameHome, Homeward, Way};
+use super::plan::foresee;
 use super::resolve::{Resolved, recipe, resolve};
 use super::story::{Happened, RootEnd, Teller};
 use super::tally::Tally;
 use crate::build::{BuildSpec, Ended, Progress, Stage, undisclosed_outputs};
-use crate::core::{Command, CoreHandle};
+use crate::core::{Command, CoreHandle, OutlookSender, Part, Ticket};
 use crate::held_inputs::{HeldInput, HeldInputs, Scope};
 use crate::home::{Home, KeptPaths};
 
@@ -61,6 +63,11 @@ struct Asked {
 /// Carries out the orders of one graph.
 pub(super) struct Granter {
     core: CoreHandle,
+    /// What makes this a request to the core, once it runs.
+    ticket: Option<Ticket>,
+    /// Where the core is to tell how far it is; until it knows.
+    outlook: Option<OutlookSender>,
+    began: Instant,
     home: Arc<Home>,
     kept: Arc<KeptPaths>,
     wish: Wish,
@@ -91,10 +98,14 @@ impl Granter {
         wish: Wish,
         graph: Graph,
         teller: Teller,
+        outlook: OutlookSender,
     ) -> Self {
         Self {
             logs: HomeLogs::new(home.clone()),
             core,
+            ticket: None,
+            outlook: Some(outlook),
+            began: Instant::now(),
             home,
             kept,
             wish,
@@ -115,6 +126,15 @@ impl Granter {
     /// Goes on until the graph is over, or the core is gone.
     pub(super) async fn run(mut self, actions: Vec<Action>) {
         let mut actions = VecDeque::from(actions);
+        let standing = self.wish.standing.clone();
+        let ticket = Ticket::open(&self.core, standing).await;
+        let request = ticket.request();
+        if let Some(sender) = self.outlook.take() {
+            self.core
+                .send(Command::TellOutlook { request, sender })
+                .await;
+        }
+        self.ticket = Some(ticket);
         loop {
             while let Some(action) = actions.pop_front() {
                 if let Some(fact) = self.perform(action).await {
@@ -162,6 +182,9 @@ impl Granter {
             }
             Action::Plan { builds, valid } => {
                 info!(builds = builds.len(), valid, "request planned");
+                if let Some(ticket) = &self.ticket {
+                    ticket.plan(foresee(&builds, &self.derivations)).await;
+                }
                 let builds = builds.into();
                 self.teller.tell(Happened::Planned { builds, valid });
                 None
@@ -250,8 +273,13 @@ impl Granter {
             nar_ahead: false,
             keep_failed: self.wish.keep_failed,
         };
+        let part = self.ticket.as_ref().map(|ticket| Part {
+            request: ticket.request(),
+            drv: drv.clone(),
+        });
         let ask = |reply| Command::Build {
             spec: Box::new(spec),
+            part,
             reply,
         };
         let Ok(mut progress) = self.core.ask(ask).await else {
@@ -465,6 +493,14 @@ impl Granter {
         if let Some(graph) = self.tally.graph(&self.wish.roots) {
             let graph = Box::new(graph);
             self.core.send(Command::RequestEnded { graph }).await;
+        }
+        // Without a core nobody is left to be told.
+        let powers = self.core.ask(|reply| Command::Powers { reply }).await;
+        let summary = powers
+            .ok()
+            .and_then(|it| self.tally.summary(self.began, &it));
+        if let Some(summary) = summary {
+            self.teller.tell(Happened::Summed(Arc::new(summary)));
         }
         let ends = self.graph.ends().into_iter().map(|(drv, end)| {
             let end = match end {

@@ -129,7 +129,7 @@ pub(crate) fn resolve(
 }
 
 /// `derivation` with `inputs` beside its sources.
-pub(super) fn basic(
+pub(crate) fn basic(
     derivation: &Derivation,
     inputs: impl IntoIterator<Item = StorePath>,
 ) -> Result<BasicDerivation, ResolveError> {

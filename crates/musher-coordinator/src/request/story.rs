@@ -11,6 +11,7 @@ use nix_derivation::StorePath;
 use tokio::sync::watch;
 
 use super::graph::Outputs;
+use super::summary::Summary;
 use crate::build::Progress;
 
 /// What happened.
@@ -45,6 +46,8 @@ pub(crate) enum Happened {
         nar_bytes: u64,
         took: Duration,
     },
+    /// Where the time went; told just before the end.
+    Summed(Arc<Summary>),
     /// It is over.
     Done(Arc<BTreeMap<StorePath, RootEnd>>),
 }

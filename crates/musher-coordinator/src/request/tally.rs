@@ -2,17 +2,25 @@
 //! history.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use musher_protocol::types::BuildStatus;
+use musher_scheduler::MachineId;
 use nix_derivation::{Derivation, Output, StorePath};
 
-use crate::build::Ended;
+use super::summary::{Step, Summary};
+use crate::build::{Ended, Times};
+use crate::core::Power;
 use crate::history::{GraphNode, RequestGraph, since_1970};
 
-/// The builds of a request so far, with what each needs.
+/// The builds of a request so far.
 #[derive(Debug, Default)]
-pub(super) struct Tally(BTreeMap<StorePath, (GraphNode, Vec<StorePath>)>);
+pub(super) struct Tally {
+    /// Each with what it needs.
+    builds: BTreeMap<StorePath, (GraphNode, Vec<StorePath>)>,
+    /// For which system each was built, and when.
+    times: BTreeMap<StorePath, (String, Times)>,
+}
 
 impl Tally {
     /// A build ended well.
@@ -31,15 +39,40 @@ impl Tally {
             deps: Vec::new(),
         };
         let needs = derivation.input_derivations().keys().cloned().collect();
-        self.0.insert(drv.clone(), (node, needs));
+        self.builds.insert(drv.clone(), (node, needs));
+        if let Some(times) = ended.times {
+            let system = derivation.system().to_owned();
+            self.times.insert(drv.clone(), (system, times));
+        }
+    }
+
+    /// Where the time went of a request that `began` then and is over now.
+    pub(super) fn summary(
+        &self,
+        began: Instant,
+        powers: &BTreeMap<MachineId, Power>,
+    ) -> Option<Summary> {
+        let steps = self.times.iter().filter_map(|(drv, (system, times))| {
+            let (node, needs) = self.builds.get(drv)?;
+            Some(Step {
+                drv,
+                machine: &node.machine,
+                system,
+                wall: node.wall,
+                times: *times,
+                needs,
+            })
+        });
+        let steps: Vec<_> = steps.collect();
+        Summary::of(began, Instant::now(), &steps, powers)
     }
 
     /// The graph of all of them, one of `roots` being its end; none of nothing.
     pub(super) fn graph<T>(&self, roots: &BTreeMap<StorePath, T>) -> Option<RequestGraph> {
-        let built = roots.keys().find(|root| self.0.contains_key(*root));
+        let built = roots.keys().find(|root| self.builds.contains_key(*root));
         let root = built.or_else(|| roots.keys().next())?.clone();
         let ended = since_1970(SystemTime::now());
-        (!self.0.is_empty()).then(|| RequestGraph::new(root, ended, &self.0))
+        (!self.builds.is_empty()).then(|| RequestGraph::new(root, ended, &self.builds))
     }
 }
 

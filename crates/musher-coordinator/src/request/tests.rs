@@ -9,6 +9,7 @@ use nix_derivation::{Derivation, InputDerivation, StorePath};
 use super::{Happened, Request, Wish};
 use crate::build::Limits;
 use crate::builder::Fault;
+use crate::core::Standing;
 use crate::home::{Home, Place};
 use crate::testing::{Team, Try, add_graph, derivation_text, info, path, soon};
 
@@ -31,6 +32,7 @@ fn wish(team: &Team, roots: &[&str], keep_going: bool) -> Request {
         substitute: Substitute::No,
         keep_failed: false,
         check: false,
+        standing: Standing::usual("somebody"),
     };
     Request::start(team.core.clone(), Arc::new(home), wish)
 }
@@ -49,7 +51,7 @@ async fn end(request: &mut Request) -> Vec<String> {
                 Happened::Planned { builds, valid } => {
                     told.push(format!("plan {}; {valid} valid", names(&builds)));
                 }
-                Happened::Asked { .. } | Happened::Importing { .. } => {}
+                Happened::Asked { .. } | Happened::Importing { .. } | Happened::Summed(_) => {}
                 Happened::Failed { drv, text, .. } => {
                     told.push(format!("{}: {text}", drv.name()));
                 }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tonic::Status;
 use tracing::debug;
 
+use super::explained::waiting_for;
 use super::{Service, gone};
 use crate::build::{Attempt, BuildSpec, Exit, Limits, Measured, Progress, Stage};
 use crate::core::{Command, CoreHandle, Gone};
@@ -110,6 +111,7 @@ impl Order {
             None => {
                 let ask = |reply| Command::Build {
                     spec: Box::new(self.spec.clone()),
+                    part: None,
                     reply,
                 };
                 self.core.ask(ask).await.map_err(gone)?
@@ -146,6 +148,8 @@ pub(super) struct Follower {
     queue: VecDeque<Event>,
     /// What was asked for, by a caller that has all inputs at home.
     order: Option<Order>,
+    /// Whether what it waits for is told piece by piece.
+    pub(super) explain: bool,
 }
 
 impl Follower {
@@ -158,6 +162,7 @@ impl Follower {
             shown: Shown::default(),
             queue: VecDeque::new(),
             order: None,
+            explain: false,
         }
     }
 
@@ -181,11 +186,13 @@ impl Follower {
                 }
             }
             match stage {
-                Stage::Waiting(reason) => {
-                    if self.shown.waiting.as_deref() != Some(&*reason) {
-                        self.shown.waiting = Some(reason.to_string());
+                Stage::Waiting(waiting) => {
+                    if self.shown.waiting.as_deref() != Some(&*waiting.text) {
+                        self.shown.waiting = Some(waiting.text.to_string());
+                        let details = waiting.details.as_ref().filter(|_| self.explain);
                         self.queue.push_back(Event::Waiting(api::Waiting {
-                            reason: reason.to_string(),
+                            reason: waiting.text.to_string(),
+                            details: details.map(waiting_for),
                         }));
                         continue;
                     }

@@ -151,6 +151,13 @@ impl Coordinator for PeerService {
         denied(&request)
     }
 
+    async fn why(
+        &self,
+        request: Request<api::WhyRequest>,
+    ) -> Result<Response<api::WhyReply>, Status> {
+        denied(&request)
+    }
+
     async fn explain(
         &self,
         request: Request<api::ExplainRequest>,

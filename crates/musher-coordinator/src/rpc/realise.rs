@@ -21,10 +21,11 @@ use tonic::Status;
 use tracing::debug;
 
 use super::build::{Follower, limits};
+use super::explained::outlook;
 use super::{Service, gone};
 use crate::build::{Progress, Stage};
-use crate::core::Gone;
-use crate::request::{Happened, Request, RootEnd, Wish};
+use crate::core::{Gone, Standing};
+use crate::request::{Happened, Request, RootEnd, Summary, Wish};
 
 /// The most roots of one request.
 const ROOTS: usize = 100_000;
@@ -32,23 +33,25 @@ const ROOTS: usize = 100_000;
 /// Starts the request.
 pub(super) fn realise(
     service: &Service,
+    standing: Standing,
     request: &api::RealiseRequest,
 ) -> Result<impl Stream<Item = Result<api::RealiseEvent, Status>> + Send + use<>, Status> {
-    let (wish, order) = parse(service, request)?;
+    let (wish, order) = parse(service, standing, request)?;
     debug!(
         request = request.request_id,
         roots = order.len(),
         "realisation asked for"
     );
-    let request = Request::start(service.core.clone(), service.home.clone(), wish);
     let listener = Listener {
         store_dir: service.store_dir.clone(),
         order,
-        request,
+        explain: request.explain,
+        request: Request::start(service.core.clone(), service.home.clone(), wish),
         builds: FuturesUnordered::new(),
         open: BTreeMap::new(),
         queue: VecDeque::new(),
         news: VecDeque::new(),
+        summary: None,
         end: None,
         is_over: false,
     };
@@ -61,6 +64,7 @@ pub(super) fn realise(
 /// What is wished for, and the roots in the order asked.
 fn parse(
     service: &Service,
+    standing: Standing,
     request: &api::RealiseRequest,
 ) -> Result<(Wish, Vec<StorePath>), Status> {
     if request.roots.len() > ROOTS {
@@ -93,6 +97,7 @@ fn parse(
         },
         keep_failed: request.keep_failed,
         check: request.check,
+        standing,
     };
     Ok((wish, order))
 }
@@ -104,6 +109,8 @@ type Next = (StorePath, Follower, Result<Option<api::BuildEvent>, Status>);
 struct Listener {
     store_dir: StoreDir,
     order: Vec<StorePath>,
+    /// Whether it is told how far the request is, and of waiting piece by piece.
+    explain: bool,
     request: Request,
     builds: FuturesUnordered<BoxFuture<'static, Next>>,
     /// Builds that were not told to their end.
@@ -111,6 +118,8 @@ struct Listener {
     queue: VecDeque<Event>,
     /// What happened and was not told yet.
     news: VecDeque<Happened>,
+    /// Where the time went, once that is known.
+    summary: Option<api::Summary>,
     /// The last event, once all happened that will.
     end: Option<api::Done>,
     /// Whether that was told.
@@ -163,7 +172,20 @@ impl Listener {
                 news = self.request.story.next(), if self.end.is_none() => {
                     self.note(news.map_err(|_| gone(Gone))?);
                 }
+                changed = self.request.outlook.changed(), if self.explain => {
+                    // Once nobody tells any more there is nothing to be told.
+                    self.explain = changed.is_ok();
+                    self.look_ahead();
+                }
             }
+        }
+    }
+
+    /// Tells how far the request is.
+    fn look_ahead(&mut self) {
+        let expected = *self.request.outlook.borrow_and_update();
+        if let Some(expected) = expected.filter(|_| self.end.is_none()) {
+            self.queue.push_back(Event::Outlook(outlook(&expected)));
         }
     }
 
@@ -177,6 +199,7 @@ impl Listener {
                 | Happened::Failed { .. }
                 | Happened::Importing { .. }
                 | Happened::Imported { .. }
+                | Happened::Summed(_)
                 | Happened::Done(_) => self.news.push_back(happened),
             }
         }
@@ -191,7 +214,8 @@ impl Listener {
             }),
             Happened::Asked { drv, progress } => {
                 self.open.insert(drv.clone(), progress.clone());
-                let follower = Follower::new(self.store_dir.clone(), progress);
+                let mut follower = Follower::new(self.store_dir.clone(), progress);
+                follower.explain = self.explain;
                 return self.follow(drv, follower);
             }
             Happened::Failed {
@@ -221,6 +245,10 @@ impl Listener {
                 nar_bytes,
                 duration_ms: millis(took),
             }),
+            Happened::Summed(summed) => {
+                self.summary = Some(summary(&self.store_dir, &summed));
+                return;
+            }
             Happened::Done(ends) => {
                 let roots = self.order.iter().filter_map(|drv| {
                     let end = ends.get(drv)?;
@@ -228,6 +256,7 @@ impl Listener {
                 });
                 self.end = Some(api::Done {
                     roots: roots.collect(),
+                    summary: self.summary.take(),
                 });
                 return;
             }
@@ -264,6 +293,7 @@ impl Listener {
                     // It is not over: its inputs are built again.
                     false => News::Waiting(api::Waiting {
                         reason: ended.result.error.to_string(),
+                        details: None,
                     }),
                 };
                 return self.say(&drv, news);
@@ -314,6 +344,30 @@ fn root_end(store_dir: &StoreDir, drv: &StorePath, end: &RootEnd) -> api::RootEn
             .as_ref()
             .map(|path| store_dir.render_path(path))
             .unwrap_or_default(),
+    }
+}
+
+fn summary(store_dir: &StoreDir, summary: &Summary) -> api::Summary {
+    let row = &summary.row;
+    let poles = row.long_poles.iter().map(|pole| api::LongPole {
+        drv_path: store_dir.render_path(&pole.drv),
+        machine: pole.machine.to_string(),
+        duration_ms: millis(pole.wall),
+    });
+    api::Summary {
+        took_ms: millis(summary.took),
+        bound_ms: millis(summary.bound()),
+        work_ms: millis(summary.work),
+        critical_ms: millis(summary.critical),
+        slots: summary.slots,
+        builds: summary.builds as u64,
+        planning_ms: millis(row.planning),
+        waiting_ms: millis(row.waiting),
+        lost_ms: millis(row.lost),
+        sending_ms: millis(row.sending),
+        building_ms: millis(row.building),
+        fetching_ms: millis(row.fetching),
+        long_poles: poles.collect(),
     }
 }
 

@@ -9,7 +9,8 @@ use musher_scheduler::Presence;
 use nix_derivation::StoreDir;
 
 use super::Service;
-use crate::core::{BuildView, Finished, MachineView, View};
+use super::explained::outlook;
+use crate::core::{BuildView, Finished, MachineView, RequestView, View};
 
 pub(super) fn status(view: &View, service: &Service) -> api::StatusReply {
     let store_dir = &service.store_dir;
@@ -31,6 +32,15 @@ pub(super) fn status(view: &View, service: &Service) -> api::StatusReply {
             .iter()
             .map(|build| finished(build, store_dir))
             .collect(),
+        requests: view.requests.iter().map(request).collect(),
+    }
+}
+
+fn request(view: &RequestView) -> api::OpenRequest {
+    api::OpenRequest {
+        id: view.id.0,
+        owner: view.owner.to_string(),
+        outlook: view.expected.as_ref().map(outlook),
     }
 }
 
@@ -88,7 +98,7 @@ fn running(view: &BuildView, store_dir: &StoreDir) -> api::Build {
     }
 }
 
-fn finished(build: &Finished, store_dir: &StoreDir) -> api::FinishedBuild {
+pub(super) fn finished(build: &Finished, store_dir: &StoreDir) -> api::FinishedBuild {
     api::FinishedBuild {
         drv_path: store_dir.render_path(&build.drv_path),
         machine: build

@@ -130,7 +130,11 @@ impl Team {
     /// Asks for a build.
     pub(crate) async fn request(&self, spec: BuildSpec) -> watch::Receiver<Progress> {
         let spec = Box::new(spec);
-        let build = |reply| Command::Build { spec, reply };
+        let build = |reply| Command::Build {
+            spec,
+            part: None,
+            reply,
+        };
         self.core.ask(build).await.expect("the core runs")
     }
 
@@ -163,7 +167,7 @@ pub(crate) async fn ended(progress: &mut watch::Receiver<Progress>) -> Arc<Ended
 /// Waits until the build waits for a reason that contains `part`.
 pub(crate) async fn waits(progress: &mut watch::Receiver<Progress>, part: &str) {
     let waits = |progress: &Progress| match &progress.stage {
-        Stage::Waiting(reason) => reason.contains(part),
+        Stage::Waiting(waiting) => waiting.text.contains(part),
         Stage::Running | Stage::Ended(_) => false,
     };
     soon(progress.wait_for(waits)).await.expect("the core runs");

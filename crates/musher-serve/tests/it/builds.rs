@@ -233,7 +233,11 @@ async fn another_attempt_is_another_activity() {
     call.starts("big", 1).await;
     call.logs(1, 0, "one\n").await;
     let reason = "`big` is lost".to_owned();
-    call.say(Event::Waiting(api::Waiting { reason })).await;
+    call.say(Event::Waiting(api::Waiting {
+        reason,
+        details: None,
+    }))
+    .await;
     call.starts("small", 2).await;
     call.logs(2, 0, "one again\n").await;
     let nar = nar(b"hello");

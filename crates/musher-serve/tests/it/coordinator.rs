@@ -127,8 +127,11 @@ impl RealiseCall {
 
     /// Says how it all ended.
     pub(crate) async fn done(&self, roots: Vec<api::RootEnd>) {
-        self.say(realise_event::Event::Done(api::Done { roots }))
-            .await;
+        self.say(realise_event::Event::Done(api::Done {
+            roots,
+            summary: None,
+        }))
+        .await;
     }
 
     async fn say(&self, event: realise_event::Event) {
@@ -268,13 +271,20 @@ impl Coordinator for Service {
         &self,
         _request: Request<api::ForeseeRequest>,
     ) -> Result<Response<api::ForeseeReply>, Status> {
-        Err(Status::unimplemented("no session is a build hook's here"))
+        Err(Status::unimplemented("not asked by sessions"))
     }
 
     async fn history(
         &self,
         _request: Request<api::HistoryRequest>,
     ) -> Result<Response<api::HistoryReply>, Status> {
+        Err(Status::unimplemented("not asked by sessions"))
+    }
+
+    async fn why(
+        &self,
+        _request: Request<api::WhyRequest>,
+    ) -> Result<Response<api::WhyReply>, Status> {
         Err(Status::unimplemented("not asked by sessions"))
     }
 

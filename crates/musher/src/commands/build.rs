@@ -6,6 +6,7 @@ mod links;
 mod nix;
 mod record;
 mod run;
+mod summary;
 mod target;
 
 use std::path::PathBuf;
@@ -163,8 +164,11 @@ impl BuildArgs {
                 }
             };
             let event = event.map_err(|status| coordinator.broken(status))?;
-            let event = event.and_then(|event| event.event);
             let event = event.ok_or_else(|| Failure::environment(BuildError::HungUp))?;
+            let Some(event) = event.event else {
+                // Of a kind that this release does not know.
+                continue;
+            };
             run.hear(&event)?;
             if let Event::Done(done) = event {
                 break done;
@@ -212,6 +216,7 @@ impl BuildArgs {
             no_substitutes: self.no_substitutes,
             keep_failed: self.keep_failed,
             check: false,
+            explain: true,
         }
     }
 }

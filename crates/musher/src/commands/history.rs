@@ -1,7 +1,7 @@
 //! `musher history`
 
 mod export;
-mod record;
+pub(super) mod record;
 
 use std::time::{Duration, SystemTime};
 

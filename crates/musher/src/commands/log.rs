@@ -4,11 +4,11 @@ use clap::Args;
 use futures_util::StreamExt as _;
 use serde::Serialize;
 
+use super::named_path::named_path;
 use crate::context::Context;
 use crate::coordinator::Coordinator;
 use crate::failure::Failure;
 use crate::outcome::Outcome;
-use crate::places::absolute;
 use crate::runtime::{block_on, until_signal};
 
 /// Print the log of a derivation's newest build, or follow it while it runs
@@ -21,13 +21,6 @@ use crate::runtime::{block_on, until_signal};
 pub(crate) struct LogArgs {
     /// The derivation, an output of it, something inside of one, or a link to it
     path: String,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("`{path}` is not in the home store, which is below `{store_dir}`")]
-struct Elsewhere {
-    path: String,
-    store_dir: String,
 }
 
 /// A piece of a log, in JSON.
@@ -97,7 +90,7 @@ impl LogArgs {
     async fn print(&self, context: &Context) -> Result<Outcome, Failure> {
         let mut coordinator = Coordinator::connect_or_start(&context.places).await?;
         let home = coordinator.home().await?;
-        let path = self.store_path(&home.store_dir, &home.real_dir)?;
+        let path = named_path(&self.path, &home.store_dir, &home.real_dir)?;
         let mut chunks = coordinator.read_log(path.clone()).await?;
         let mut pieces = Pieces::new(path);
         while let Some(chunk) = chunks.next().await {
@@ -112,26 +105,6 @@ impl LogArgs {
             context.ui.json_line(&rest)?;
         }
         Ok(Outcome::Done)
-    }
-
-    /// The store path that the argument is, lies in or leads to.
-    fn store_path(&self, store_dir: &str, real_dir: &str) -> Result<String, Failure> {
-        let given = absolute(std::path::Path::new(&self.path))?;
-        let real = std::fs::canonicalize(&given).unwrap_or_else(|_| given.clone());
-        for place in [&given, &real] {
-            for dir in [store_dir, real_dir] {
-                let inside = place.strip_prefix(dir).ok().filter(|_| !dir.is_empty());
-                let base = inside.and_then(|inside| inside.components().next());
-                if let Some(base) = base {
-                    let base = base.as_os_str().to_string_lossy();
-                    return Ok(format!("{store_dir}/{base}"));
-                }
-            }
-        }
-        Err(Failure::user(Elsewhere {
-            path: self.path.clone(),
-            store_dir: store_dir.to_owned(),
-        }))
     }
 }
 

@@ -69,6 +69,21 @@ fn text(record: &StatusRecord, now: u64) -> String {
         false => machines.render(),
     });
 
+    if !record.requests.is_empty() {
+        let mut table = Table::new(&["REQUEST", "OF", "PLANNED", "WAITING", "RUNNING", "EXPECTED"]);
+        for request in &record.requests {
+            let left = request.left_ms.map(Duration::from_millis);
+            table.row([
+                request.id.to_string(),
+                request.owner.clone(),
+                request.planned.to_string(),
+                request.waiting.to_string(),
+                request.running.to_string(),
+                (left.map(|left| quantity::left(left, request.guess))).unwrap_or_default(),
+            ]);
+        }
+        parts.push(table.render());
+    }
     if !record.running.is_empty() {
         let mut table = Table::new(&["RUNNING", "MACHINE", "FOR"]);
         for build in &record.running {
@@ -162,6 +177,17 @@ mod tests {
                 ended: 990,
                 attempts: 1,
             }],
+            requests: vec![api::OpenRequest {
+                id: 3,
+                owner: "alice".to_owned(),
+                outlook: Some(api::Outlook {
+                    planned: 12,
+                    waiting: 3,
+                    running: 1,
+                    left_ms: Some(185_000),
+                    guess: false,
+                }),
+            }],
         };
         expect![[r#"
             coordinator 0.1.0, process 7, for 10 min
@@ -170,6 +196,9 @@ mod tests {
             MACHINE  STATE      SLOTS  NIX     PROTOCOL     TRUST    REASON
             b1       available  1/4    2.34.8  worker 1.38  trusted  -
             b2       away       0/2    -       -            -        the host refused the key
+
+            REQUEST  OF     PLANNED  WAITING  RUNNING  EXPECTED
+            3        alice  12       3        1        about 3 min left
 
             RUNNING       MACHINE  FOR
             bbbb-lib.drv  b1       1 min

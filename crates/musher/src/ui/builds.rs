@@ -28,6 +28,8 @@ pub(crate) struct Builds {
     /// Bytes of outputs on their way home.
     importing: Option<u64>,
     imported: Imported,
+    /// When it is expected to be over.
+    expected: Option<Expected>,
     /// Beginnings of builds that are not said before it is known how many there
     /// are; at most one a slot.
     held: Vec<Line>,
@@ -45,6 +47,13 @@ struct Wait {
     now: Option<(String, Duration)>,
     /// The reason that was said last.
     said: Option<String>,
+}
+
+/// When everything is expected to be over.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    end: Duration,
+    is_guess: bool,
 }
 
 /// What came home.
@@ -130,7 +139,11 @@ impl Builds {
             Event::Build(news) if self.planned.is_none() && begins(news) => {
                 self.held.append(&mut lines);
             }
-            Event::Build(_) | Event::Importing(_) | Event::Imported(_) | Event::Done(_) => {
+            Event::Build(_)
+            | Event::Importing(_)
+            | Event::Imported(_)
+            | Event::Outlook(_)
+            | Event::Done(_) => {
                 if !lines.is_empty() {
                     lines.splice(..0, self.held.drain(..));
                 }
@@ -191,6 +204,14 @@ impl Builds {
                 self.importing = None;
                 self.imported.paths += imported.paths.len();
                 self.imported.nar_bytes += imported.nar_bytes;
+                Vec::new()
+            }
+            Event::Outlook(outlook) => {
+                let left = outlook.left_ms.map(Duration::from_millis);
+                self.expected = left.map(|left| Expected {
+                    end: now + left,
+                    is_guess: outlook.guess,
+                });
                 Vec::new()
             }
             Event::Done(_) => {

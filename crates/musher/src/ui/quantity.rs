@@ -25,6 +25,32 @@ pub(crate) fn age(seconds: u64) -> String {
     }
 }
 
+/// A time that nobody knows exactly: `about 3 min`, `about 20 s`, `some seconds`.
+pub(crate) fn about(time: Duration) -> String {
+    let rounded = |unit: u64| (time.as_secs() + unit / 2) / unit;
+    match time.as_secs() {
+        0..8 => "some seconds".to_owned(),
+        8..55 => format!("about {} s", rounded(5) * 5),
+        55..3570 => format!("about {} min", rounded(60)),
+        3570..=86_400 => {
+            let quarters = rounded(900);
+            match (quarters / 4, quarters % 4) {
+                (hours, 0) => format!("about {hours} h"),
+                (hours, quarters) => format!("about {hours} h {} min", quarters * 15),
+            }
+        }
+        _ => format!("about {} d", rounded(86_400).max(1)),
+    }
+}
+
+/// `about 3 min left`, and whether anybody knows.
+pub(crate) fn left(time: Duration, is_guess: bool) -> String {
+    match is_guess {
+        true => format!("{} left at a guess", about(time)),
+        false => format!("{} left", about(time)),
+    }
+}
+
 /// `512 B`, `4.00 MiB`, `17.3 GiB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -76,6 +102,21 @@ mod tests {
         check(185_900_000, "3 min 5 s");
         check(7_800_000_000, "2 h 10 min");
         check(356_400_000_000, "4 d 3 h");
+    }
+
+    #[test]
+    fn what_is_expected_is_not_said_too_exactly() {
+        let check = |seconds, text: &str| assert_eq!(about(Duration::from_secs(seconds)), text);
+        check(0, "some seconds");
+        check(9, "about 10 s");
+        check(54, "about 55 s");
+        check(55, "about 1 min");
+        check(185, "about 3 min");
+        check(3569, "about 59 min");
+        check(3570, "about 1 h");
+        check(6400, "about 1 h 45 min");
+        check(86_400, "about 24 h");
+        check(200_000, "about 2 d");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod history;
 mod requests;
+mod why;
 
 use std::fs;
 use std::path::Path;

@@ -28,6 +28,7 @@ fn help_lists_commands_options_and_exit_codes() {
 
             Commands:
               build    Build derivations on the machines, and bring their outputs home
+              why      Tell what becomes of a derivation, and why
               log      Print the log of a derivation's newest build, or follow it while it runs
               history  Show what builds took, what they are expected to take, and how fast machines are
               daemon   Run the coordinator: it decides where builds run, and keeps the machines connected

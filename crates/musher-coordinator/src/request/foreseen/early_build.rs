@@ -101,6 +101,7 @@ pub(super) async fn begin(
     );
     let ask = |reply| Command::Build {
         spec: Box::new(spec),
+        part: None,
         reply,
     };
     let progress = shared.core.ask(ask).await;

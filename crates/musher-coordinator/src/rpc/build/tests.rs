@@ -32,7 +32,7 @@ impl Told {
     fn new() -> Self {
         Self {
             progress: watch::Sender::new(Progress {
-                stage: Stage::Waiting("no reason".into()),
+                stage: Stage::Waiting(Arc::new("no reason".into())),
                 attempt: None,
             }),
             dir: tempfile::tempdir().expect("a temporary directory"),
@@ -40,7 +40,7 @@ impl Told {
     }
 
     fn waits(&self, reason: &str) {
-        let stage = Stage::Waiting(reason.into());
+        let stage = Stage::Waiting(Arc::new(reason.into()));
         self.progress.send_modify(|progress| progress.stage = stage);
     }
 
@@ -76,6 +76,7 @@ impl Told {
             shown: Shown::default(),
             queue: std::collections::VecDeque::new(),
             order: None,
+            explain: false,
         }
     }
 }

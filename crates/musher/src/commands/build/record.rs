@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use musher_api::coordinator as api;
 use musher_api::coordinator::build_news::News;
 use musher_api::coordinator::realise_event::Event;
-use musher_protocol::types::BuildStatus;
 use serde::Serialize;
 
 use super::Home;
 use super::links::Links;
+use super::summary::SummaryRecord;
+use crate::commands::why::record::WaitingRecord;
+use crate::ui::status;
 
 /// Something that happened.
 #[derive(Debug, Serialize)]
@@ -29,6 +31,8 @@ pub(super) enum EventRecord<'a> {
     Waiting {
         derivation: &'a str,
         reason: &'a str,
+        /// The same piece by piece; null where no machine is waited for.
+        waiting: Option<WaitingRecord>,
     },
     /// An attempt began.
     Started {
@@ -70,6 +74,17 @@ pub(super) enum EventRecord<'a> {
         bytes: u64,
         duration_ms: u64,
     },
+    /// How far the request is; said now and then.
+    Outlook {
+        /// Builds that need others first, that wait for a machine, and that run.
+        planned: u64,
+        waiting: u64,
+        running: u64,
+        /// How long it is expected to take from now on; null where nobody knows.
+        left_ms: Option<u64>,
+        /// Whether that is mostly a guess, and rather too long.
+        guess: bool,
+    },
     /// News of a kind that this release does not know.
     Unknown,
 }
@@ -81,6 +96,8 @@ pub(super) struct DoneRecord {
     event: &'static str,
     /// In the order of the targets.
     targets: Vec<TargetRecord>,
+    /// Where the time went; null if nothing was built.
+    summary: Option<SummaryRecord>,
 }
 
 /// What came of one target.
@@ -126,6 +143,13 @@ impl<'a> From<&'a Event> for EventRecord<'a> {
                 duration_ms: imported.duration_ms,
             },
             Event::Build(news) => Self::news(&news.drv_path, news.news.as_ref()),
+            Event::Outlook(outlook) => Self::Outlook {
+                planned: outlook.planned,
+                waiting: outlook.waiting,
+                running: outlook.running,
+                left_ms: outlook.left_ms,
+                guess: outlook.guess,
+            },
             Event::Done(_) => Self::Unknown,
         }
     }
@@ -137,6 +161,7 @@ impl<'a> EventRecord<'a> {
             Some(News::Waiting(waiting)) => Self::Waiting {
                 derivation,
                 reason: &waiting.reason,
+                waiting: waiting.details.as_ref().map(Into::into),
             },
             Some(News::Started(started)) => Self::Started {
                 derivation,
@@ -151,7 +176,7 @@ impl<'a> EventRecord<'a> {
             },
             Some(News::Ended(end)) => Self::Ended {
                 derivation,
-                status: status(end.status),
+                status: status::words(end.status),
                 error: some(&String::from_utf8_lossy(&end.error)).map(str::to_owned),
                 help: some(&end.help),
                 kept_dir: some(&end.kept_dir),
@@ -164,24 +189,6 @@ impl<'a> EventRecord<'a> {
             None => Self::Unknown,
         }
     }
-}
-
-/// `permanent-failure` for Nix's number of it.
-fn status(number: u32) -> String {
-    let known = BuildStatus::ALL
-        .into_iter()
-        .find(|status| *status as u32 == number);
-    let Some(known) = known else {
-        return number.to_string();
-    };
-    let mut words = String::new();
-    for letter in format!("{known:?}").chars() {
-        if letter.is_ascii_uppercase() && !words.is_empty() {
-            words.push('-');
-        }
-        words.push(letter.to_ascii_lowercase());
-    }
-    words
 }
 
 /// The record of the end.
@@ -201,17 +208,6 @@ pub(super) fn done(home: &Home, links: &Links, done: &api::Done) -> DoneRecord {
     DoneRecord {
         event: "done",
         targets: done.roots.iter().map(target).collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::status;
-
-    #[test]
-    fn a_status_reads_as_words() {
-        assert_eq!(status(0), "built");
-        assert_eq!(status(3), "permanent-failure");
-        assert_eq!(status(99), "99");
+        summary: done.summary.as_ref().map(Into::into),
     }
 }

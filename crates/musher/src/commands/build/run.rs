@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::Home;
 use super::links::Links;
 use super::record::{self, EventRecord};
+use super::summary::SummaryRecord;
 use crate::failure::Failure;
 use crate::outcome::Outcome;
 use crate::ui::{Builds, Line, Live, Ui, quantity};
@@ -89,6 +90,9 @@ impl Run {
             self.ui.failed_build(&failed, self.logs);
         }
         self.ui.note(&summary(&self.builds, self.started.elapsed()));
+        if let Some(summary) = &done.summary {
+            self.ui.note(&SummaryRecord::from(summary).text());
+        }
         let is_well = done.roots.iter().all(|root| !root.outputs.is_empty());
         if self.ui.json {
             self.ui.json_line(&record::done(home, links, done))?;

@@ -20,19 +20,19 @@ pub(super) struct HistoryRecord {
 /// An attempt that ended.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct AttemptRecord {
+pub(in crate::commands) struct AttemptRecord {
     /// The base name of the derivation's path.
     pub(super) drv: String,
     pub(super) name: String,
     pub(super) package: String,
     pub(super) system: String,
-    pub(super) machine: String,
+    pub(in crate::commands) machine: String,
     /// `built`, `failed`, `stopped`, `out-of-memory` or `lost`.
-    pub(super) outcome: String,
+    pub(in crate::commands) outcome: String,
     /// In seconds since 1970.
     pub(super) started: u64,
     /// Of the build program.
-    pub(super) wall_ms: u64,
+    pub(in crate::commands) wall_ms: u64,
     /// With the sending of inputs.
     pub(super) took_ms: u64,
     /// Null where it was not measured, as the following.

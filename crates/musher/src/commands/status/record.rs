@@ -1,10 +1,9 @@
 //! The coordinator's status as JSON.
 
 use musher_api::coordinator as api;
-use musher_protocol::types::BuildStatus;
 use serde::Serialize;
 
-use crate::ui::plain;
+use crate::ui::{plain, status};
 
 /// What the coordinator does.
 #[derive(Debug, Serialize)]
@@ -24,6 +23,25 @@ pub(crate) struct StatusRecord {
     pub(super) waiting: Vec<WaitingRecord>,
     /// Those that ended lately, the newest last.
     pub(super) finished: Vec<FinishedRecord>,
+    /// The open requests, the oldest first.
+    pub(super) requests: Vec<RequestRecord>,
+}
+
+/// A request under way.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct RequestRecord {
+    pub(super) id: u64,
+    /// Who asks.
+    pub(super) owner: String,
+    /// Builds that need others first, that wait for a machine, and that run.
+    pub(super) planned: u64,
+    pub(super) waiting: u64,
+    pub(super) running: u64,
+    /// How long it is expected to take from now on; null where nobody knows.
+    pub(super) left_ms: Option<u64>,
+    /// Whether that is mostly a guess, and rather too long.
+    pub(super) guess: bool,
 }
 
 /// A machine of the fleet.
@@ -113,6 +131,7 @@ impl From<api::StatusReply> for StatusRecord {
             running: running.into_iter().map(Into::into).collect(),
             waiting: waiting.into_iter().map(Into::into).collect(),
             finished: reply.finished.into_iter().map(Into::into).collect(),
+            requests: reply.requests.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -168,7 +187,7 @@ impl From<api::FinishedBuild> for FinishedRecord {
         Self {
             drv_path: build.drv_path,
             machine: some(&build.machine),
-            status: status(build.status),
+            status: status::words(build.status),
             duration_ms: build.duration_ms,
             ended: build.ended,
             attempts: build.attempts,
@@ -176,26 +195,17 @@ impl From<api::FinishedBuild> for FinishedRecord {
     }
 }
 
-/// Nix's name of a build status.
-fn status(number: u32) -> String {
-    let known = BuildStatus::ALL.into_iter().find(|s| *s as u32 == number);
-    let name = match known {
-        Some(BuildStatus::Built) => "built",
-        Some(BuildStatus::Substituted) => "substituted",
-        Some(BuildStatus::AlreadyValid) => "already-valid",
-        Some(BuildStatus::PermanentFailure) => "permanent-failure",
-        Some(BuildStatus::InputRejected) => "input-rejected",
-        Some(BuildStatus::OutputRejected) => "output-rejected",
-        Some(BuildStatus::TransientFailure) => "transient-failure",
-        Some(BuildStatus::CachedFailure) => "cached-failure",
-        Some(BuildStatus::TimedOut) => "timed-out",
-        Some(BuildStatus::MiscFailure) => "misc-failure",
-        Some(BuildStatus::DependencyFailed) => "dependency-failed",
-        Some(BuildStatus::LogLimitExceeded) => "log-limit-exceeded",
-        Some(BuildStatus::NotDeterministic) => "not-deterministic",
-        Some(BuildStatus::ResolvesToAlreadyValid) => "resolves-to-already-valid",
-        Some(BuildStatus::NoSubstituters) => "no-substituters",
-        None => return number.to_string(),
-    };
-    name.to_owned()
+impl From<api::OpenRequest> for RequestRecord {
+    fn from(request: api::OpenRequest) -> Self {
+        let outlook = request.outlook.unwrap_or_default();
+        Self {
+            id: request.id,
+            owner: plain(&request.owner),
+            planned: outlook.planned,
+            waiting: outlook.waiting,
+            running: outlook.running,
+            left_ms: outlook.left_ms,
+            guess: outlook.guess,
+        }
+    }
 }

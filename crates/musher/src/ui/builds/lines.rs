@@ -6,6 +6,8 @@ use super::{Build, Builds, State, short_name};
 use crate::ui::quantity;
 use crate::ui::width::{cut, fit, width};
 
+/// A time left that is shorter is not said.
+const WORTH_SAYING: Duration = Duration::from_secs(8);
 /// Columns that the name of a build or a machine may take of a line.
 const NAME: usize = 32;
 
@@ -50,12 +52,12 @@ impl Builds {
         if running.len() > shown {
             lines.push(cut(&format!("and {} more", running.len() - shown), columns));
         }
-        lines.push(cut(&self.summary(running.len()), columns));
+        lines.push(cut(&self.summary(now, running.len()), columns));
         lines
     }
 
-    /// `3 of 12 built, 2 running, 1 failed; importing 1.2 MiB`
-    fn summary(&self, running: usize) -> String {
+    /// `3 of 12 built, 2 running, 1 failed, about 3 min left; importing 1.2 MiB`
+    fn summary(&self, now: Duration, running: usize) -> String {
         let built = self.built() + self.found();
         let failed = self.count(|state| matches!(state, State::Failed { .. }));
         let mut parts = vec![match self.planned {
@@ -67,6 +69,13 @@ impl Builds {
         }
         if failed > 0 {
             parts.push(format!("{failed} failed"));
+        }
+        // What is nearly over, or should be, is not worth a guess.
+        if let Some(expected) = self.expected
+            && let left = expected.end.saturating_sub(now)
+            && left >= WORTH_SAYING
+        {
+            parts.push(quantity::left(left, expected.is_guess));
         }
         let mut text = parts.join(", ");
         if let Some(bytes) = self.importing {

@@ -66,6 +66,13 @@ fn event(words: &[&str], line: &str) -> Event {
                 valid: 1,
             });
         }
+        ["left", seconds, ref guess @ ..] => {
+            return Event::Outlook(api::Outlook {
+                left_ms: Some(number(seconds) * 1000),
+                guess: !guess.is_empty(),
+                ..api::Outlook::default()
+            });
+        }
         ["import", bytes] => {
             return Event::Importing(api::Importing {
                 paths: vec!["/store/x".to_owned()],
@@ -81,6 +88,7 @@ fn event(words: &[&str], line: &str) -> Event {
         }
         [_, "waits", ..] => News::Waiting(api::Waiting {
             reason: after(2).to_owned(),
+            details: None,
         }),
         [_, "starts", machine] => News::Started(api::Started {
             machine: machine.to_owned(),
@@ -379,6 +387,37 @@ fn who_waits_beside_something_that_goes_on_is_not_worth_a_line() {
             71 app: waiting for a machine: b1 is away: it hung up
             72 building app on b1
             80 app: waiting for a machine: b1 is away: it hung up
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_left_counts_down_until_it_is_not_worth_a_word() {
+    check(
+        "
+        0 plan app lib
+        0 lib starts b1
+        1 left 200
+        1 show 10 60
+        100 show 10 60
+        195 show 10 60
+        250 show 10 60
+        260 left 4000 guess
+        260 show 10 60
+        ",
+        &expect![[r#"
+            0 2 derivations to build, 1 valid
+            0 building lib on b1
+              | lib  b1       1s
+              | 0 of 2 built, 1 running, about 3 min left
+              | lib  b1    1m40s
+              | 0 of 2 built, 1 running, about 2 min left
+              | lib  b1    3m15s
+              | 0 of 2 built, 1 running
+              | lib  b1    4m10s
+              | 0 of 2 built, 1 running
+              | lib  b1    4m20s
+              | 0 of 2 built, 1 running, about 1 h left at a guess
         "#]],
     );
 }
