@@ -12,7 +12,7 @@ use nix_derivation::StoreDir;
 use tokio::sync::watch;
 use tonic::Status;
 
-use super::{Follower, LogPosition, Shown, build};
+use super::{Follower, LogPosition, Order, Shown, build};
 use crate::attempt_log::{LogWriter, attempt_log};
 use crate::build::{Attempt, Ended, Limits, Progress, Stage};
 use crate::core::Command;
@@ -20,7 +20,7 @@ use crate::home::{Home, Place};
 use crate::kept_logs::KeptLogs;
 use crate::rpc::Service;
 use crate::rpc::nar::read_nar;
-use crate::testing::{Team, absolute, nar, soon, spec};
+use crate::testing::{Team, absolute, nar, path, soon, spec};
 
 /// A build in the test's hands.
 struct Told {
@@ -329,6 +329,35 @@ async fn a_build_is_followed_to_its_output() {
     // With the stream the interest is gone, and with that the build.
     let _again = asked(&service).await;
     team.next_try().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_all_inputs_is_not_told_that_another_had_not() {
+    let mut team = Team::new(&[("b1", 1)]).await;
+    let told = Told::new();
+    let mut follower = told.follower(0, 0);
+    follower.order = Some(Order {
+        core: team.core.clone(),
+        spec: spec("app", &[]),
+        asking: None,
+    });
+    let ended = Ended {
+        lost: [path("lib")].into(),
+        ..Ended::nowhere(BuildStatus::TransientFailure, "they are gone")
+    };
+    let stage = Stage::Ended(Arc::new(ended));
+    told.progress.send_modify(|progress| progress.stage = stage);
+    let heard = async {
+        loop {
+            let news = next(&mut follower).await;
+            if news.starts_with("ended") {
+                return news;
+            }
+        }
+    };
+    let built = async { team.next_try().await.succeeds().await };
+    let (heard, ()) = tokio::join!(heard, built);
+    assert_eq!(heard, "ended: 0");
 }
 
 #[tokio::test(start_paused = true)]
