@@ -108,10 +108,9 @@ impl Realise {
                 self.hear_build(build.drv_path, news)
             }
             Event::Done(done) => Some(RealiseNews::Done(done.roots)),
-            Event::Planned(_)
-            | Event::Importing(_)
-            | Event::Imported(_)
-            | Event::Outlook(_) => None,
+            Event::Planned(_) | Event::Importing(_) | Event::Imported(_) | Event::Outlook(_) => {
+                None
+            }
         })
     }
 

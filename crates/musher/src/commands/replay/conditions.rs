@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use musher_coordinator::config::Machine;
 use musher_sim::{Arrival, Conditions, Estimates, Fleet, FleetError, Outcome, Policy, replay};
 
 use crate::context::Context;
@@ -91,9 +92,7 @@ impl ConditionArgs {
             return Ok(Fleet::parse(&self.fleet, self.mbit)?);
         }
         let config = context.fleet()?;
-        let specs: Vec<_> = (config.machines().iter())
-            .map(|machine| machine.spec())
-            .collect();
+        let specs: Vec<_> = (config.machines().iter()).map(Machine::spec).collect();
         let configured = specs.len();
         let fleet = Fleet::configured(&specs, self.mbit)?;
         if fleet.machines.len() < configured {
