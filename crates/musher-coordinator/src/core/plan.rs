@@ -100,9 +100,31 @@ impl Drop for Ticket {
 pub(super) struct Plans {
     builds: BTreeMap<StorePath, BuildId>,
     requests: BTreeMap<RequestId, Vec<(StorePath, BuildId)>>,
+    /// How many requests want each of them.
+    wanted: BTreeMap<BuildId, usize>,
 }
 
 impl Plans {
+    fn want(&mut self, request: RequestId, drv: StorePath, build: BuildId) {
+        let of_request = self.requests.entry(request).or_default();
+        of_request.push((drv, build));
+        *self.wanted.entry(build).or_default() += 1;
+    }
+
+    /// Forgets what nobody else wants that is still only planned.
+    fn close(&mut self, request: RequestId) {
+        for (drv, build) in self.requests.remove(&request).unwrap_or_default() {
+            if let Some(others) = self.wanted.get_mut(&build).filter(|wanted| **wanted > 1) {
+                *others -= 1;
+                continue;
+            }
+            self.wanted.remove(&build);
+            if self.builds.get(&drv) == Some(&build) {
+                self.builds.remove(&drv);
+            }
+        }
+    }
+
     /// The number under which a derivation is planned, if it is.
     pub(super) fn number(&self, drv: &StorePath) -> Option<BuildId> {
         self.builds.get(drv).copied()
@@ -126,14 +148,7 @@ impl Core {
     }
 
     pub(super) fn close_request(&mut self, request: RequestId) {
-        for (drv, build) in self.plans.requests.remove(&request).unwrap_or_default() {
-            let others = self.plans.requests.values().flatten();
-            if !others.clone().any(|(_, other)| *other == build)
-                && self.plans.builds.get(&drv) == Some(&build)
-            {
-                self.plans.builds.remove(&drv);
-            }
-        }
+        self.plans.close(request);
         self.tell(Event::RequestClosed { request });
     }
 
@@ -159,8 +174,7 @@ impl Core {
                 after: after.filter_map(|drv| numbers.get(drv).copied()).collect(),
                 estimate,
             });
-            let of_request = self.plans.requests.entry(request).or_default();
-            of_request.push((foreseen.drv, build));
+            self.plans.want(request, foreseen.drv, build);
         }
         let builds = planned;
         self.tell(Event::BuildsPlanned { request, builds });
