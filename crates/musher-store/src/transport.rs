@@ -11,9 +11,11 @@ mod stderr;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep};
 
 pub use last_words::last_words;
 pub use peer::{Exit, Peer, PeerEnd};
@@ -99,15 +101,32 @@ impl TransportError {
     }
 }
 
+/// How long room is waited for in the queue before a socket: a nix-daemon's has
+/// five places, and it forks for each connection.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long until room is looked for again: the kernel tells nobody.
+const QUEUE_PAUSE: Duration = Duration::from_millis(5);
+
 impl Transport {
-    /// Connects to a daemon's socket.
+    /// Connects to a daemon's socket. Must be called within a tokio runtime.
     pub async fn unix(path: &Path) -> Result<Self, TransportError> {
         let failed = |source| TransportError::Socket {
             path: path.to_owned(),
             source,
         };
         let short = SocketPath::new(path).map_err(failed)?;
-        let stream = UnixStream::connect(short.as_path()).await.map_err(failed)?;
+        let deadline = Instant::now() + QUEUE_PATIENCE;
+        let stream = loop {
+            match UnixStream::connect(short.as_path()).await {
+                // So many wait to be let in that there is no room to wait in.
+                Err(error)
+                    if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline =>
+                {
+                    sleep(QUEUE_PAUSE).await;
+                }
+                connected => break connected.map_err(failed)?,
+            }
+        };
         Ok(Self::stream(stream, path.display().to_string()))
     }
 

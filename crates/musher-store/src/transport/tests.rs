@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -133,4 +134,18 @@ async fn a_dropped_child_is_ended_with_all_it_started() {
     for process in [inner, outer] {
         ended(&process).await;
     }
+}
+
+#[tokio::test]
+async fn room_in_the_queue_before_a_socket_is_waited_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("socket");
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+    // Room for one.
+    rustix::net::listen(&listener, 0).expect("a shorter queue");
+    let _first = Transport::unix(&path).await.expect("there is room");
+    let mut second = Box::pin(Transport::unix(&path));
+    assert!(second.as_mut().now_or_never().is_none(), "there is none");
+    let _accepted = listener.accept().expect("the first");
+    second.await.expect("there is room again");
 }
