@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Next, Scheduler};
 use crate::build::{ClassId, State};
 use crate::choice::{Choice, Placement};
-use crate::fleet::Attempt;
+use crate::fleet::{Attempt, Machine};
 use crate::placement::Search;
 use crate::request::Asker;
 use crate::reservations::Reservations;
@@ -99,19 +99,21 @@ impl Scheduler {
 
     /// Where a slot is kept for a build that is about to be requested: near what
     /// it needs, if that is about as good.
-    fn slot_for<'a>(&'a self, build: BuildId, placement: &'a Placement) -> &'a MachineId {
+    fn slot_for<'a>(
+        &'a self,
+        build: BuildId,
+        placement: &'a Placement,
+        reservations: &Reservations,
+    ) -> &'a MachineId {
         let chosen = &placement.chosen.machine;
+        let speed = |id| self.fleet.machine(id).map_or(0.0, Machine::speed);
         let near = self.imminent.get(&build).map(|imminence| &imminence.near);
-        let machine = |id| self.fleet.machine(id);
-        match (near, near.and_then(machine), machine(chosen)) {
-            (Some(id), Some(near), Some(chosen)) if near.is_free() => {
-                match near.speed() >= chosen.speed() * NEAR_ENOUGH {
-                    true => id,
-                    false => &placement.chosen.machine,
-                }
-            }
-            _ => chosen,
-        }
+        near.filter(|id| {
+            let machine = self.fleet.machine(id);
+            machine.is_some_and(|machine| reservations.is_free(machine))
+                && speed(id) >= speed(chosen) * NEAR_ENOUGH
+        })
+        .unwrap_or(chosen)
     }
 
     fn decide(&mut self, now: Timestamp) -> Decision {
@@ -161,7 +163,8 @@ impl Scheduler {
             match choice {
                 Choice::None => {}
                 Choice::Start(placement) if build.state == State::Imminent => {
-                    reservations.keep(self.slot_for(id, &placement));
+                    let kept = self.slot_for(id, &placement, &reservations);
+                    reservations.keep(kept);
                 }
                 Choice::Start(placement) => return start(placement),
                 Choice::Wait { awaited, .. } if build.state == State::Imminent => {
